@@ -1,0 +1,1 @@
+"""Derivatives of tensor functions written in plain NumPy."""
