@@ -1,0 +1,42 @@
+"""The command line: `chainrule SUBCOMMAND …` and `python -m chainrule SUBCOMMAND …`.
+
+One module a subcommand, listed in `COMMANDS`; see `command.py` for what such a module holds.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from chainrule.cli import train
+from chainrule.cli.command import Command, CommandError
+
+#: The subcommands, in the order in which the help shows them.
+COMMANDS: tuple[Command, ...] = (train,)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="chainrule", description="Derivatives of tensor functions written in plain NumPy."
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(command.NAME, help=command.HELP, description=command.HELP)
+        command.configure(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, or 1 with a message on the error stream."""
+    args = build_parser().parse_args(argv)
+    try:
+        args.run(args, Console())
+    except CommandError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
