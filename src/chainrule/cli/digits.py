@@ -55,6 +55,7 @@ def train_digits(settings: Settings, console: Console) -> None:
     require("sklearn", extra="data", package="scikit-learn", purpose="the digits data set")
     if settings.plots:
         require("matplotlib", extra="plot", package="matplotlib", purpose="drawing (or --no-plots)")
+        _make_folder(settings.out)
 
     model = load_example("digits")
     data = nn.load_digits(settings.seed)
@@ -117,7 +118,7 @@ def _train(
                 progress.update(
                     task,
                     advance=1,
-                    loss=f"{scores.train_loss:.4f}",
+                    loss=f"{scores.train_loss:.4g}",
                     test=f"{scores.test_accuracy:.2%}",
                 )
         except FloatingPointError as error:
@@ -153,9 +154,17 @@ def _report(scores: Scores, seconds: float, console: Console) -> None:
     table.add_column("")
     table.add_column("loss", justify="right")
     table.add_column("accuracy", justify="right")
-    table.add_row("training", f"{scores.train_loss:.4f}", f"{scores.train_accuracy:.2%}")
-    table.add_row("test", f"{scores.test_loss:.4f}", f"[bold]{scores.test_accuracy:.2%}[/]")
+    table.add_row("training", f"{scores.train_loss:.4g}", f"{scores.train_accuracy:.2%}")
+    table.add_row("test", f"{scores.test_loss:.4g}", f"[bold]{scores.test_accuracy:.2%}[/]")
     console.print(table)
+
+
+def _make_folder(out: Path) -> None:
+    """Before the training, so that a folder that cannot be written fails at once."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"the folder {out} cannot be made: {error}") from error
 
 
 def _draw(
@@ -171,7 +180,6 @@ def _draw(
     predicted = model.logits(params, data.x_test).argmax(axis=1)
     counts = confusion_matrix(data.labels_test, predicted, data.classes)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         paths = (
             draw_learning_curve(
                 out / "digits-learning-curve.png",
