@@ -1,0 +1,24 @@
+"""What every test file shares: how the oracle is configured, and how random programs are drawn."""
+
+import os
+
+# Read when JAX is imported. The oracle compiles many tiny programs, each run once or twice, so
+# compile time is all that counts; float64 because the tolerances are relative 1e-8.
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "deterministic",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("deterministic")
