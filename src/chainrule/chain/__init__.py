@@ -1,0 +1,1 @@
+"""The chain rule over a whole graph: reverse and forward sweeps, Jacobians, costs."""

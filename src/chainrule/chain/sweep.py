@@ -1,0 +1,150 @@
+"""Reverse and forward sweeps: both read the same local Jacobians, from opposite sides.
+
+For complex arguments, with ``dy = A·t + B·conj(t)`` (A = ∂y/∂z, B = ∂y/∂z̄) the reverse sweep
+gives ``Aᵀg + conj(Bᵀg)``, JAX's convention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..expr.build import cast, is_zero, map_, zeros
+from ..expr.draft import Draft
+from ..expr.nodes import Const, Map, Node, Term
+from ..expr.walk import topological
+from ..rules.elementwise import SINGULAR
+from ..rules.local import Piece, differentiable, local_jacobian
+from ..simplify.sums import accumulate
+from ..simplify.terms import derived, partner
+
+__all__ = ["active_nodes", "pullback", "pushforward"]
+
+
+def active_nodes(outputs: Iterable[Node], sources: Iterable[Node]) -> list[Node]:
+    """Nodes on a differentiable path from ``sources`` to ``outputs``, children first."""
+    wanted = set(sources)
+    order = topological(outputs, stop=wanted.__contains__)
+    reached: set[Node] = set(wanted)
+    for node in order:
+        if node not in reached and any(child in reached for child in differentiable(node)):
+            reached.add(node)
+    used: set[Node] = {node for node in outputs if node in reached}
+    for node in reversed(order):
+        if node in used and node not in wanted:
+            used.update(child for child in differentiable(node) if child in reached)
+    return [node for node in order if node in used]
+
+
+def _is_product(node: Node) -> bool:
+    """A derivative product in which nothing is summed and labels are the axes themselves."""
+    return (
+        isinstance(node, Term)
+        and len(node.factors) > 1
+        and not node.constraints
+        and node.out == tuple(range(len(node.extents)))
+    )
+
+
+def _masks(node: Node) -> list[tuple[Node, tuple[Any, ...]]]:
+    if not _is_product(node):
+        return []
+    assert isinstance(node, Term)
+    return [(n, subs) for n, subs in node.factors if n.dtype.kind == "b"]
+
+
+def _contract(
+    piece: Piece,
+    value: Node,
+    taken: Sequence[Any],
+    given: Sequence[Any],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    singular: bool,
+) -> Node:
+    extents = dict(enumerate(piece.extents))
+    factors = [(value, tuple(taken)), *piece.factors]
+    draft = Draft(shape, dtype, piece.coef, extents, factors, given, piece.constraints)
+    if piece.factors and _is_product(value):
+        assert isinstance(value, Term)
+        held = {n for n, _ in value.factors}
+        pairs = [partner(n) for n, _ in piece.factors]
+        back = {p[0] for n, _ in value.factors if (p := partner(n)) is not None}
+        if any(p is not None and p[0] in held for p in pairs) or any(
+            n in back for n, _ in piece.factors
+        ):
+            draft.inline(0)
+        elif singular:
+            for node, subs in _masks(value):
+                draft.factors.insert(0, (node, tuple(taken[s] for s in subs)))
+    return derived(draft)
+
+
+def pullback(
+    outputs: Sequence[Node], cotangents: Sequence[Node], sources: Sequence[Node]
+) -> list[Node]:
+    """Cotangents of ``sources`` (of their shapes and dtypes) from those of ``outputs``."""
+    wanted = set(sources)
+    order = active_nodes(outputs, sources)
+    active = set(order)
+    pending: dict[Node, list[Node]] = {node: [] for node in order}
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        if output in active:
+            pending[output].append(cotangent)
+    found: dict[Node, Node] = {}
+    for node in reversed(order):
+        cotangent = accumulate(pending.pop(node), node.shape, node.dtype)
+        if node in wanted:
+            found[node] = cotangent
+            continue
+        if is_zero(cotangent):
+            continue
+        singular = isinstance(node, Map) and node.op in SINGULAR
+        for piece in local_jacobian(node):
+            if piece.arg not in active:
+                continue
+            dtype = _joined(cotangent, piece)
+            part = _contract(
+                piece, cotangent, piece.out, piece.into, piece.arg.shape, dtype, singular
+            )
+            if piece.conj and part.dtype.kind == "c":
+                part = map_("conj", part)
+            pending[piece.arg].append(cast(part, piece.arg.dtype))
+    return [found.get(s, zeros(s.shape, s.dtype)) for s in sources]
+
+
+def pushforward(
+    outputs: Sequence[Node], sources: Sequence[Node], tangents: Sequence[Node]
+) -> list[Node]:
+    """Tangents of ``outputs`` from those of ``sources``."""
+    order = active_nodes(outputs, sources)
+    known: dict[Node, Node] = dict(zip(sources, tangents, strict=True))
+    active = set(order)
+    for node in order:
+        if node in known:
+            continue
+        singular = isinstance(node, Map) and node.op in SINGULAR
+        parts = []
+        for piece in local_jacobian(node):
+            if piece.arg not in active:
+                continue
+            tangent = known[piece.arg]
+            if is_zero(tangent):
+                continue
+            if piece.conj and tangent.dtype.kind == "c":
+                tangent = map_("conj", tangent)
+            dtype = _joined(tangent, piece)
+            part = _contract(piece, tangent, piece.into, piece.out, node.shape, dtype, singular)
+            parts.append(cast(part, node.dtype))
+        known[node] = accumulate(parts, node.shape, node.dtype)
+    return [known.get(o, zeros(o.shape, o.dtype)) for o in outputs]
+
+
+def _joined(value: Node, piece: Piece) -> np.dtype[Any]:
+    dtypes = [value.dtype, *(n.dtype for n, _ in piece.factors if not isinstance(n, Const))]
+    dtype = np.result_type(*dtypes)
+    if isinstance(piece.coef, complex) and dtype.kind != "c":
+        dtype = np.dtype(f"c{2 * dtype.itemsize}")
+    return dtype

@@ -1,0 +1,56 @@
+"""Errors that chainrule raises, and finding the user's line to show in them."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+
+__all__ = [
+    "DerivativeError",
+    "EscapedTracerError",
+    "TooLargeError",
+    "TraceError",
+    "located",
+    "user_line",
+]
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class TraceError(TypeError):
+    """Something in the user's function cannot be traced; the message shows line and way out."""
+
+
+class EscapedTracerError(TraceError):
+    """A traced array was used after the function that it belongs to had ended."""
+
+
+class DerivativeError(AssertionError):
+    """A derivative disagrees with its definition; says where and by how much."""
+
+
+class TooLargeError(MemoryError):
+    """A dense result would not fit; says how large it is and what to call instead."""
+
+
+def user_line() -> str:
+    """``file:line: source`` of the innermost frame outside this package (and NumPy's)."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        module = frame.f_globals.get("__name__", "")
+        inside = name.startswith(_PACKAGE) or module.split(".")[0] in ("numpy", "scipy", "optree")
+        if not inside and not name.startswith("<"):
+            text = linecache.getline(name, frame.f_lineno).strip()
+            return f'{os.path.basename(name)}:{frame.f_lineno}: "{text}"'
+        previous = frame.f_back
+        if previous is None:
+            break
+        frame = previous
+    return "<unknown line>"
+
+
+def located(problem: str, remedy: str) -> str:
+    """An error text: the cause, the user's line, the fix."""
+    return f"{problem}\n  at {user_line()}\n  instead: {remedy}"

@@ -1,0 +1,184 @@
+"""The plan: a list of backend-neutral steps over numbered values.
+
+Backends never see affine subscripts: reading a factor has become views and gathers, the product a
+sequence of pairwise contractions over plain labels, writing a view, a placement or a scatter-add.
+Every step knows its flops (multiply-add 2, transcendental 10).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ..expr.nodes import Leaf, Scalar
+from ..expr.subs import Sub
+
+__all__ = [
+    "Arg",
+    "CallStep",
+    "Combine",
+    "Contract",
+    "Cumulate",
+    "Elementwise",
+    "Fill",
+    "Gather",
+    "IndexGrid",
+    "Plan",
+    "Place",
+    "Reduce",
+    "Scale",
+    "ScatterAdd",
+    "Select",
+    "Step",
+    "View",
+    "ViewOp",
+]
+
+Arg: TypeAlias = "int | Scalar"  # a value's number wrapped in Ref, or a Python scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value of the plan by number (told apart from Python scalars)."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOp:
+    """One zero-copy rearrangement: reshape, index, transpose, broadcast, diagonal or window."""
+
+    name: str
+    args: tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class Step:
+    """``target = f(inputs)``; ``flops`` is what it costs."""
+
+    target: int
+    inputs: tuple[int, ...]
+    flops: int = field(default=0, kw_only=True)
+
+
+@dataclass(slots=True)
+class View(Step):
+    ops: tuple[ViewOp, ...] = ()
+
+
+@dataclass(slots=True)
+class IndexGrid(Step):
+    """Integer array of a subscript over ``labels``; inputs are the tables of its look-ups.
+
+    With ``mask`` the boolean array ``subscript ≥ 0``.
+    """
+
+    sub: Sub = 0
+    labels: tuple[int, ...] = ()
+    extents: tuple[int, ...] = ()
+    tables: tuple[Any, ...] = ()
+    mask: bool = False
+
+
+@dataclass(slots=True)
+class Gather(Step):
+    """``source[..., index…]``: the last axes of inputs[0] by the index arrays inputs[1:]."""
+
+
+@dataclass(slots=True)
+class Reduce(Step):
+    axes: tuple[int, ...] = ()
+    dtype: str = ""
+
+
+@dataclass(slots=True)
+class Cumulate(Step):
+    axis: int = 0
+    reverse: bool = False
+
+
+@dataclass(slots=True)
+class Scale(Step):
+    coef: Scalar = 1
+
+
+@dataclass(slots=True)
+class Contract(Step):
+    """Product of two values under labels, summed over labels missing in ``out``."""
+
+    left: tuple[int, ...] = ()
+    right: tuple[int, ...] = ()
+    out: tuple[int, ...] = ()
+    extents: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Select(Step):
+    """``where(inputs[0], inputs[1], 0)``."""
+
+
+@dataclass(slots=True)
+class Elementwise(Step):
+    op: str = ""
+    args: tuple[Any, ...] = ()
+    params: tuple[Any, ...] = ()
+    dtype: str = ""
+
+
+@dataclass(slots=True)
+class Combine(Step):
+    """``Σ coef·arg`` from left to right."""
+
+    coefs: tuple[Scalar, ...] = ()
+    args: tuple[Any, ...] = ()
+    dtype: str = ""
+
+
+@dataclass(slots=True)
+class Fill(Step):
+    """A new array of one value."""
+
+    shape: tuple[int, ...] = ()
+    value: Scalar = 0
+    dtype: str = ""
+
+
+@dataclass(slots=True)
+class Place(Step):
+    """Write (or add) inputs[1] through a view of the buffer inputs[0], in place."""
+
+    ops: tuple[ViewOp, ...] = ()
+    add: bool = False
+    coef: Scalar = 1
+
+
+@dataclass(slots=True)
+class ScatterAdd(Step):
+    """``buffer[index…] += value`` with repeats: inputs are buffer, value, index arrays."""
+
+    coef: Scalar = 1
+
+
+@dataclass(slots=True)
+class CallStep(Step):
+    op: str = ""
+    params: tuple[Any, ...] = ()
+    outputs: int = 1
+    index: int = 0
+    writable: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """Steps in order, the leaves they read and the values that are the results."""
+
+    leaves: list[Leaf]
+    inputs: list[int]
+    steps: list[Step]
+    outputs: list[int]
+    copies: list[bool]
+
+    @property
+    def flops(self) -> int:
+        """Counted floating-point operations of all steps."""
+        return sum(step.flops for step in self.steps)

@@ -1,0 +1,1 @@
+"""Each primitive's derivative, written once, as its local Jacobian (see :mod:`.local`)."""

@@ -1,0 +1,240 @@
+"""Partial derivatives of the elementwise functions: one entry a function, as in a textbook.
+
+An entry gives, for each argument, a function of ``(arguments…, y)`` where ``y`` is the result;
+None is an argument without a derivative (a condition, a sign).  What is zero almost everywhere
+and stays silent about it in no mode stands in ``FLAT``.  ``CONJ`` holds ∂/∂z̄ for functions of
+complex arguments that are not holomorphic (the entry in ``PARTIALS`` is then ∂/∂z).
+
+Sources: Abramowitz & Stegun ch. 4, 6, 7; kinks as docs/architecture.md states them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..expr.nodes import Const, Map
+from ..expr.ops import OPS
+from .algebra import Num, Operand, fn
+
+__all__ = ["CONJ", "FLAT", "PARTIALS", "SINGULAR", "partials"]
+
+Rule: TypeAlias = "Callable[..., Operand] | None"
+
+FLAT = frozenset(
+    "sign floor ceil trunc rint isnan isinf isfinite signbit logical_not equal not_equal less "
+    "less_equal greater greater_equal logical_and logical_or logical_xor heaviside floor_divide "
+    "bitwise_and bitwise_or bitwise_xor left_shift right_shift invert stop".split()
+)
+
+# Functions whose derivative can be infinite where their value is not used (see chain.reverse).
+SINGULAR = frozenset(
+    "log log2 log10 log1p sqrt cbrt reciprocal divide power float_power arcsin arccos arccosh "
+    "arctanh logit gammaln digamma polygamma xlogy xlog1py hypot arctan2 erfinv abs sinc".split()
+)
+
+LN2, LN10 = math.log(2.0), math.log(10.0)
+TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+
+
+def _const(operand: Operand) -> Any:
+    """The Python scalar behind an operand, or None."""
+    if isinstance(operand, Num):
+        return operand.node.value if isinstance(operand.node, Const) else None
+    return operand
+
+
+def _power_base(x: Num, p: Num, y: Num) -> Operand:
+    # d xᵖ = p·xᵖ⁻¹; for constant p the cases 0 and 1 never touch x, so nothing is NaN at 0.
+    exponent = _const(p)
+    if exponent is None:
+        return p * fn("power", x, fn("where", fn("equal", p, 0), 1, p - 1))
+    if exponent == 0:
+        return 0
+    if exponent == 1:
+        return 1
+    return fn("power", x, exponent - 1) * exponent
+
+
+def _power_exponent(x: Num, p: Num, y: Num) -> Operand:
+    # d xᵖ = xᵖ·log x; 0 at x = 0 where the power itself is 0 (the limit for p > 0)
+    base = _const(x)
+    if base is not None:
+        return y * (np.log(base) if base > 0 else 0.0)
+    return y * fn("log", fn("where", fn("equal", x, 0), 1, x))
+
+
+def _share(x: Num, other: Num, better: str) -> Num:
+    """Derivative of max/min by ``x``: 1, 0, and at a tie 0 against a constant, else 1/2."""
+    wins = fn(better, x, other)
+    if _const(other) is not None:
+        return wins
+    return fn("where", fn("equal", x, other), 0.5, fn("astype", wins, params=(_real(x, other),)))
+
+
+def _real(*operands: Operand) -> str:
+    dtypes = [o.node.dtype for o in operands if isinstance(o, Num) and _const(o) is None]
+    return str(np.result_type(*dtypes).str)
+
+
+def _safe_recip(y: Num) -> Num:
+    """1/y, and 0 where y is 0 (subgradients of norms)."""
+    return fn("where", fn("equal", y, 0), 0, fn("reciprocal", y))
+
+
+def _sinc(x: Num, y: Num) -> Operand:
+    # sinc x = sin(πx)/(πx); derivative (cos(πx) − sinc x)/x, 0 at 0
+    at_zero = fn("equal", x, 0)
+    return fn("where", at_zero, 0, (fn("cos", x * math.pi) - y) / fn("where", at_zero, 1, x))
+
+
+def _abs(x: Num, y: Num) -> Operand:
+    if x.node.dtype.kind == "c":
+        return fn("conj", x) * _safe_recip(y) * 0.5
+    return fn("sign", x)
+
+
+PARTIALS: dict[str, tuple[Rule, ...]] = {
+    "exp": (lambda x, y: y,),
+    "exp2": (lambda x, y: y * LN2,),
+    "expm1": (lambda x, y: y + 1,),
+    "log": (lambda x, y: 1 / x,),
+    "log2": (lambda x, y: (1 / LN2) / x,),
+    "log10": (lambda x, y: (1 / LN10) / x,),
+    "log1p": (lambda x, y: 1 / (1 + x),),
+    "sqrt": (lambda x, y: 0.5 / y,),
+    "cbrt": (lambda x, y: (1 / 3) / fn("square", y),),
+    "square": (lambda x, y: 2 * x,),
+    "reciprocal": (lambda x, y: -fn("square", y),),
+    "negative": (lambda x, y: -1,),
+    "sin": (lambda x, y: fn("cos", x),),
+    "cos": (lambda x, y: -fn("sin", x),),
+    "tan": (lambda x, y: 1 + fn("square", y),),
+    "arcsin": (lambda x, y: 1 / fn("sqrt", 1 - fn("square", x)),),
+    "arccos": (lambda x, y: -1 / fn("sqrt", 1 - fn("square", x)),),
+    "arctan": (lambda x, y: 1 / (1 + fn("square", x)),),
+    "sinh": (lambda x, y: fn("cosh", x),),
+    "cosh": (lambda x, y: fn("sinh", x),),
+    "tanh": (lambda x, y: 1 - fn("square", y),),
+    "arcsinh": (lambda x, y: 1 / fn("sqrt", 1 + fn("square", x)),),
+    "arccosh": (lambda x, y: 1 / (fn("sqrt", x - 1) * fn("sqrt", x + 1)),),
+    "arctanh": (lambda x, y: 1 / (1 - fn("square", x)),),
+    "expit": (lambda x, y: y * (1 - y),),
+    "logit": (lambda x, y: 1 / (x * (1 - x)),),
+    "log_expit": (lambda x, y: fn("expit", -x),),
+    "erf": (lambda x, y: TWO_OVER_SQRT_PI * fn("exp", -fn("square", x)),),
+    "erfc": (lambda x, y: -TWO_OVER_SQRT_PI * fn("exp", -fn("square", x)),),
+    "erfinv": (lambda x, y: (1 / TWO_OVER_SQRT_PI) * fn("exp", fn("square", y)),),
+    "gammaln": (lambda x, y: fn("digamma", x),),
+    "digamma": (lambda x, y: fn("polygamma", x, params=(1,)),),
+    "sinc": (_sinc,),
+    "i0e": (lambda x, y: fn("i1e", x) - fn("sign", x) * y,),
+    "i1e": (
+        # i1e' = i0e − i1e·(sign x + 1/x), with the limit 1/2 at 0
+        lambda x, y: fn(
+            "where",
+            fn("equal", x, 0),
+            0.5,
+            fn("i0e", x) - y * (fn("sign", x) + 1 / fn("where", fn("equal", x, 0), 1, x)),
+        ),
+    ),
+    "conj": (lambda x, y: 0 if x.node.dtype.kind == "c" else 1,),
+    "real": (lambda x, y: 0.5 if x.node.dtype.kind == "c" else 1,),
+    "imag": (lambda x, y: -0.5j if x.node.dtype.kind == "c" else 0,),
+    "abs": (_abs,),
+    "angle": (
+        lambda x, y: (
+            -0.5j * fn("conj", x) * _safe_recip(fn("square", fn("abs", x)))
+            if x.node.dtype.kind == "c"
+            else 0
+        ),
+    ),
+    "astype": (lambda x, y: 1,),
+    "multiply": (lambda a, b, y: b, lambda a, b, y: a),
+    "divide": (lambda a, b, y: 1 / b, lambda a, b, y: -y / b),
+    "power": (_power_base, _power_exponent),
+    "float_power": (_power_base, _power_exponent),
+    "arctan2": (
+        lambda a, b, y: b / (fn("square", a) + fn("square", b)),
+        lambda a, b, y: -a / (fn("square", a) + fn("square", b)),
+    ),
+    "hypot": (lambda a, b, y: a * _safe_recip(y), lambda a, b, y: b * _safe_recip(y)),
+    "logaddexp": (
+        lambda a, b, y: _softly(a, b, "expit"),
+        lambda a, b, y: _softly(b, a, "expit"),
+    ),
+    "logaddexp2": (
+        lambda a, b, y: _softly(a, b, "expit", LN2),
+        lambda a, b, y: _softly(b, a, "expit", LN2),
+    ),
+    "xlogy": (
+        lambda a, b, y: fn("where", _both_zero(a), 0, fn("log", b)),
+        lambda a, b, y: fn("where", _both_zero(a), 0, a / b),
+    ),
+    "xlog1py": (
+        lambda a, b, y: fn("where", _both_zero(a), 0, fn("log1p", b)),
+        lambda a, b, y: fn("where", _both_zero(a), 0, a / (1 + b)),
+    ),
+    "copysign": (lambda a, b, y: fn("sign", a) * fn("copysign", 1.0, b), None),
+    "maximum": (
+        lambda a, b, y: _share(a, b, "greater"),
+        lambda a, b, y: _share(b, a, "greater"),
+    ),
+    "minimum": (lambda a, b, y: _share(a, b, "less"), lambda a, b, y: _share(b, a, "less")),
+    "remainder": (lambda a, b, y: 1, lambda a, b, y: -fn("floor", a / b)),
+    "fmod": (lambda a, b, y: 1, lambda a, b, y: -fn("trunc", a / b)),
+    "where": (
+        None,
+        lambda c, a, b, y: c,
+        lambda c, a, b, y: fn("logical_not", c),
+    ),
+}
+PARTIALS["fmax"], PARTIALS["fmin"] = PARTIALS["maximum"], PARTIALS["minimum"]
+
+
+def _both_zero(a: Num) -> Num:
+    return fn("equal", a, 0)
+
+
+def _softly(a: Num, b: Num, op: str, factor: float = 1.0) -> Num:
+    """∂ logaddexp: the logistic function of the difference; 1/2 where both are the same infinity."""
+    difference = a - b
+    return fn(op, fn("where", fn("equal", a, b), 0, difference) * factor)
+
+
+CONJ: dict[str, tuple[Rule, ...]] = {
+    "conj": (lambda x, y: 1,),
+    "real": (lambda x, y: 0.5,),
+    "imag": (lambda x, y: 0.5j,),
+    "abs": (lambda x, y: x * _safe_recip(y) * 0.5,),
+    "angle": (lambda x, y: 0.5j * x * _safe_recip(fn("square", fn("abs", x))),),
+}
+
+
+def _polygamma(node: Map) -> Operand:
+    return fn("polygamma", Num(node.args[0]), params=(node.params[0] + 1,))
+
+
+def partials(node: Map, position: int) -> tuple[Operand | None, Operand | None]:
+    """∂y/∂z and ∂y/∂z̄ of a Map by one of its arguments; None where there is none."""
+    if node.op == "polygamma":
+        return _polygamma(node), None
+    if node.op in FLAT or isinstance(node.args[position], Const):
+        return None, None
+    rule = PARTIALS[node.op][position]
+    if rule is None:
+        return None, None
+    operands = [*(Num(a) for a in node.args), Num(node)]
+    anti: Operand | None = None
+    if node.args[position].dtype.kind == "c" and node.op in CONJ:
+        conj_rule = CONJ[node.op][position]
+        anti = conj_rule(*operands) if conj_rule else None
+    return rule(*operands), anti
+
+
+_missing = OPS.keys() - PARTIALS.keys() - FLAT - {"polygamma"}
+if _missing:
+    raise ImportError(f"no derivative is stated for {sorted(_missing)}")

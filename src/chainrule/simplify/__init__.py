@@ -1,0 +1,1 @@
+"""Small named rewrites of derivative terms; the primal program is never rewritten."""

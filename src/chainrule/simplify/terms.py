@@ -1,0 +1,133 @@
+"""Rewrites inside one product of factors.
+
+========== =========================================================== ==========================
+name        pattern                                                     result
+========== =========================================================== ==========================
+views       a factor that only rearranges, scales or is constant        its own factor, relabelled
+cancel      s · (1/s)                                                   1
+logistic    exp z · 1/(1 + exp z)                                       expit z
+operator    an operator factor contracted with a tensor                 the operator applied
+========== =========================================================== ==========================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+
+from ..expr.build import map_
+from ..expr.draft import Draft
+from ..expr.nodes import Call, Const, Map, Node, Sum, Term
+
+__all__ = ["APPLY", "derived", "opens", "partner"]
+
+# op -> function(call node, axes group contracted: 0 = out, 1 = in, operand) -> result; see
+# simplify.operators, which fills it.
+Apply: TypeAlias = Callable[[Draft, int, Any], bool]
+APPLY: dict[str, Apply] = {}
+
+
+def opens(node: Node) -> bool:
+    """Whether a derivative factor is read through: at most one factor, nothing summed."""
+    if not isinstance(node, Term) or len(node.factors) > 1:
+        return False
+    seen: set[int] = set()
+    for sub in node.out:
+        if isinstance(sub, int):
+            seen.add(sub)
+        else:
+            for _, key in sub.parts:
+                if isinstance(key, int):
+                    seen.add(key)
+    return len(seen) == len(node.extents)
+
+
+def _one_plus(node: Node) -> Node | None:
+    """``s`` where node is ``1 + s``."""
+    if isinstance(node, Sum) and len(node.parts) == 2:
+        (c1, a), (c2, b) = node.parts
+        for c, one, d, other in ((c1, a, c2, b), (c2, b, c1, a)):
+            if c == 1 and d == 1 and isinstance(one, Const) and one.value == 1:
+                return other
+    return None
+
+
+def partner(node: Node) -> tuple[Node, Node | None] | None:
+    """The factor that cancels against ``node`` and what their product becomes (None: 1)."""
+    if isinstance(node, Map) and node.op == "reciprocal":
+        below = node.args[0]
+        inner = _one_plus(below)
+        if isinstance(inner, Map) and inner.op == "exp":
+            return inner, map_("expit", inner.args[0])
+        return below, None
+    return None
+
+
+def _cancel(draft: Draft) -> bool:
+    for i, (node, subs) in enumerate(draft.factors):
+        found = partner(node)
+        if found is None:
+            continue
+        for j, (other, other_subs) in enumerate(draft.factors):
+            if j != i and other is found[0] and other_subs == subs:
+                keep = [f for k, f in enumerate(draft.factors) if k not in (i, j)]
+                if found[1] is not None:
+                    keep.append((found[1], subs))
+                draft.factors = keep
+                return True
+    return False
+
+
+def copy(draft: Draft) -> Draft:
+    """An independent copy."""
+    return Draft(
+        draft.shape,
+        draft.dtype,
+        draft.coef,
+        dict(draft.extents),
+        draft.factors,
+        draft.out,
+        draft.constraints,
+    )
+
+
+def _open_views(draft: Draft) -> Draft:
+    position = 0
+    while position < len(draft.factors) and not draft.zero:
+        node = draft.factors[position][0]
+        if opens(node) and node.dtype.kind != "b":
+            trial = copy(draft)
+            trial.inline(position)
+            if trial.zero or len(trial.constraints) <= len(draft.constraints) + len(
+                _constraints(node)
+            ):
+                draft = trial
+                continue
+            tight = copy(trial)
+            tight.tighten()
+            if tight.zero or not tight.constraints:
+                draft = tight
+                continue
+        position += 1
+    return draft
+
+
+def _constraints(node: Node) -> Sequence[Any]:
+    return node.constraints if isinstance(node, Term) else ()
+
+
+def derived(draft: Draft) -> Node:
+    """The node of a derivative term, after the rewrites of this module."""
+    draft = _open_views(draft)
+    if draft.zero:
+        return draft.finish()
+    while len(draft.factors) > 1 and _cancel(draft):
+        pass
+    for position, (node, _) in enumerate(draft.factors):
+        if isinstance(node, Call) and node.op in APPLY:
+            if APPLY[node.op](draft, position, derived):
+                return derived(draft)
+    return draft.finish()
+
+

@@ -1,0 +1,1 @@
+"""Tracing: the user's NumPy function runs once on traced arrays, which record an expression."""

@@ -1,0 +1,169 @@
+"""What one outermost trace owns: leaf numbers, captured arrays, guards, nested levels.
+
+A *session* lasts from the outermost transform's first traced call to its end.  Leaves are numbered
+from 0 in every session, so that tracing the same program again finds the same interned nodes.
+Nested transforms open *levels*: each has its own leaves, and lifts results to the level around it
+(by substitution, or for ``vmap`` by adding a label), so perturbations never mix.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import EscapedTracerError, located
+from ..expr.nodes import Leaf, Node
+from ..expr.walk import leaves, topological
+
+__all__ = ["Guard", "Level", "Session", "current", "open_level", "require_session"]
+
+Lift: TypeAlias = Callable[[list[Node]], list[Node]]
+Evaluator: TypeAlias = Callable[[Sequence[Node], dict[Node, Any]], list[Any]]
+
+
+@dataclass(slots=True)
+class Guard:
+    """A value that Python asked for while tracing: the program holds only while it is the same."""
+
+    node: Node
+    outcome: Any
+    line: str
+
+
+@dataclass(slots=True)
+class Level:
+    """One open transform: its traced leaves and how results leave it."""
+
+    leaves: list[Leaf] = field(default_factory=list)
+    lift: Lift | None = None
+    name: str = ""
+    batched: bool = False
+
+
+class Session:
+    """State of one outermost trace; see the module's text."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.slots = 0
+        self.bindings: dict[Node, Any] = {}
+        self.captured: dict[int, tuple[Any, Leaf]] = {}
+        self.levels: list[Level] = []
+        self.guards: list[Guard] = []
+        self.symbolic = False
+        self._known: dict[Node, Any] = {}
+        self._answers: dict[Node, Any] = {}
+        self._evaluator = evaluator
+
+    def new_leaf(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Leaf:
+        """A fresh leaf of this session."""
+        leaf = Leaf(self.slots, tuple(int(e) for e in shape), dtype)
+        self.slots += 1
+        return leaf
+
+    def capture(self, array: Any) -> Leaf:
+        """The implicit input for an array that met a traced value; one leaf an array object."""
+        found = self.captured.get(id(array))
+        if found is not None:
+            return found[1]
+        leaf = self.new_leaf(array.shape, _native(array.dtype))
+        self.captured[id(array)] = (array, leaf)
+        self.bindings[leaf] = array
+        return leaf
+
+    # -- levels -------------------------------------------------------------------------------
+    def open_leaves(self) -> set[Node]:
+        """The leaves of all open levels: what depends on one of them is still traced."""
+        return {leaf for level in self.levels for leaf in level.leaves}
+
+    def is_traced(self, node: Node) -> bool:
+        """Whether a node depends on a leaf of an open level."""
+        still_open = self.open_leaves()
+        return any(leaf in still_open for leaf in leaves([node]))
+
+    def lift_to_root(self, node: Node) -> Node:
+        """The node in terms of the outermost level's leaves."""
+        for level in reversed(self.levels):
+            if level.lift is not None:
+                (node,) = level.lift([node])
+        return node
+
+    def value(self, node: Node) -> Any:
+        """The value of a node now (memoized); batched nodes come with their batch axes."""
+        if node in self._answers:
+            return self._answers[node]
+        root = self.lift_to_root(node)
+        for leaf in leaves([root]):
+            if leaf not in self.bindings:
+                raise EscapedTracerError(located(_ESCAPED, _ESCAPED_FIX))
+        if root in self._known:
+            result = self._known[root]
+        else:
+            (result,) = self._evaluator([root], self._known | self.bindings)
+            self._remember(root)
+            self._known[root] = result
+        self._answers[node] = result
+        return result
+
+    def _remember(self, root: Node) -> None:
+        """Keep small intermediate values, so that a loop of guards costs time linear in it."""
+        fresh = [
+            n
+            for n in topological([root], stop=self._known.__contains__)
+            if n not in self._known and n not in self.bindings and n.size <= 64 and n.children
+        ]
+        if len(self._answers) > 2 and fresh:
+            values = self._evaluator(fresh, self._known | self.bindings)
+            self._known.update(zip(fresh, values, strict=True))
+
+    def guard(self, node: Node, outcome: Any, line: str) -> None:
+        """Record that the trace depends on this value."""
+        root = self.lift_to_root(node)
+        self.guards.append(Guard(root, outcome, line))
+
+
+_ESCAPED = "a traced array is used outside of the function call that it belongs to"
+_ESCAPED_FIX = "return it from the traced function; do not keep it in a global or an attribute"
+
+
+class _Local(threading.local):
+    session: Session | None = None
+
+
+_local = _Local()
+
+
+def current() -> Session | None:
+    """The session of this thread, if a trace is open."""
+    return _local.session
+
+
+def require_session() -> Session:
+    """The open session; raises where a traced array is used after its trace has ended."""
+    session = _local.session
+    if session is None:
+        raise EscapedTracerError(located(_ESCAPED, _ESCAPED_FIX))
+    return session
+
+
+@contextmanager
+def open_level(evaluator: Evaluator, name: str) -> Iterator[tuple[Session, Level]]:
+    """Open a level, and a session around it where none is open."""
+    outer = _local.session
+    session = outer if outer is not None else Session(evaluator)
+    level = Level(name=name)
+    session.levels.append(level)
+    _local.session = session
+    try:
+        yield session, level
+    finally:
+        session.levels.pop()
+        _local.session = outer
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
