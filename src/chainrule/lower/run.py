@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from ..expr.nodes import Leaf, Node
+from ..expr.walk import substitute_nodes, topological
 from .numpy_backend import NumpyProgram
 from .plan import make_plan
 
-__all__ = ["Cache", "clear", "evaluate", "program_for"]
+__all__ = ["Cache", "clear", "evaluate", "evaluate_given", "program_for"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -62,9 +63,28 @@ def program_for(outputs: Sequence[Node]) -> NumpyProgram:
     return program
 
 
-def evaluate(outputs: Sequence[Node], bindings: Mapping[Leaf, Any]) -> list[Any]:
+def evaluate(outputs: Sequence[Node], bindings: Mapping[Any, Any]) -> list[Any]:
     """Values of ``outputs`` under values of the leaves."""
     if not outputs:
         return []
     program = program_for(outputs)
     return list(program(*[bindings[leaf] for leaf in program.plan.leaves]))
+
+
+def evaluate_given(outputs: Sequence[Node], known: Mapping[Node, Any]) -> list[Any]:
+    """Values of ``outputs`` where values of some inner nodes are known already (not cached)."""
+    inner = {n: v for n, v in known.items() if not isinstance(n, Leaf)}
+    if not inner:
+        return evaluate(outputs, known)
+    slot = 1 + max((n.slot for n in known if isinstance(n, Leaf)), default=-1)
+    stand_in: dict[Node, Node] = {}
+    values: dict[Node, Any] = {}
+    reached = topological(outputs, stop=inner.__contains__)
+    for node in reached:
+        if node in inner:
+            leaf = Leaf(slot + len(stand_in), node.shape, node.dtype)
+            stand_in[node] = leaf
+            values[leaf] = inner[node]
+    program = NumpyProgram(make_plan(substitute_nodes(list(outputs), stand_in)))
+    leaves = program.plan.leaves
+    return list(program(*[values[n] if n in values else known[n] for n in leaves]))

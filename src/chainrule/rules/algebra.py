@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import numpy as np
+import scipy.special
+
 from ..expr.build import is_zero, linear, map_, product
 from ..expr.nodes import Const, Map, Node, Scalar
 
@@ -34,10 +37,16 @@ class Num:
         return self * -1
 
     def __mul__(self, other: Operand) -> Num:
+        if isinstance(other, Num) and isinstance(other.node, Const):
+            other = other.node.value
         if not isinstance(other, Num):
+            if isinstance(self.node, Const):
+                return Num(Const(self.node.value * other))
             if isinstance(other, int | float) and other == 1:
                 return self
             return Num(product(self.node, coef=other))
+        if isinstance(self.node, Const):
+            return other * self.node.value
         return Num(product(self.node, other.node))
 
     __rmul__ = __mul__
@@ -64,6 +73,8 @@ def node_of(value: Operand) -> Node:
 
 def _sum(left: Operand, sign: int, right: Operand) -> Num:
     a, b = node_of(left), node_of(right)
+    if isinstance(a, Const) and isinstance(b, Const):
+        return Num(Const(a.value + sign * b.value))
     if is_zero(a) and not isinstance(b, Const):
         return Num(b) * sign
     if is_zero(b) and not isinstance(a, Const):
@@ -71,9 +82,19 @@ def _sum(left: Operand, sign: int, right: Operand) -> Num:
     return Num(linear((1, a), (sign, b)))
 
 
+def _folded(op: str, values: list[Scalar]) -> Scalar:
+    """A function of Python scalars, computed now."""
+    with np.errstate(all="ignore"):
+        function = getattr(np, op, None) or getattr(scipy.special, op)
+        result: Scalar = function(*(v if isinstance(v, bool) else v * 1.0 for v in values)).item()
+    return result
+
+
 def fn(op: str, *args: Operand, params: tuple[object, ...] = ()) -> Num:
     """An elementwise function by name."""
     nodes = [node_of(a) for a in args]
+    if all(isinstance(n, Const) for n in nodes) and not params:
+        return Num(Const(_folded(op, [n.value for n in nodes if isinstance(n, Const)])))
     if op == "power" and isinstance(nodes[1], Const):
         exponent = nodes[1].value
         if exponent == 1:

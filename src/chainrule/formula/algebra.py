@@ -1,0 +1,467 @@
+"""The algebra of quantities: constructors that simplify, as one does on paper.
+
+==============  ================================================  ================================
+name            pattern                                           result
+==============  ================================================  ================================
+views           a factor that only rearranges or scales           its own factor, relabelled
+powers          x · x,  x · x⁻¹,  (x²)^½                           x²,  1,  |x| is not assumed
+collect         2 a + 3 a,  a − a                                 5 a,  0
+flatten         a + (b + c), a · (b · c)                          one sum, one product
+expand          y (1 − p) − (1 − y) p                             y − p: where it gets shorter
+common factor   a b + a c                                         a (b + c)
+reciprocals     1/(1 + exp(−z))                                   σ(z)
+softmax, …      see :mod:`.patterns`
+==============  ================================================  ================================
+
+Quantities in ``kept`` bear a name of the user's (or are shared): they are not dissolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from ..expr.extents import ONE, ZERO, Extent
+from . import patterns
+from .quantity import (
+    Add,
+    Factor,
+    Form,
+    Fun,
+    Index,
+    Num,
+    Pow,
+    Prod,
+    Quantity,
+    Shape,
+    Sym,
+    labels_in,
+    map_labels,
+    zero,
+)
+
+__all__ = ["Algebra", "is_zero"]
+
+_MAX_EXPANDED = 6
+
+
+def is_zero(quantity: Quantity) -> bool:
+    """Whether a quantity is the empty sum or the number 0."""
+    if isinstance(quantity, Add):
+        return not quantity.parts
+    return isinstance(quantity, Num) and not quantity.value
+
+
+class Algebra:
+    """Simplifying constructors; ``kept`` holds the quantities that stay whole."""
+
+    def __init__(self) -> None:
+        self.kept: set[Quantity] = set()
+        self._costs: dict[Quantity, int] = {}
+
+    # -- size ---------------------------------------------------------------------------------
+    def cost(self, quantity: Quantity) -> int:
+        """How long a quantity is on paper; what has a name counts 1."""
+        if quantity in self.kept or isinstance(quantity, Sym):
+            return 1
+        known = self._costs.get(quantity)
+        if known is None:
+            known = self._costs[quantity] = self._cost(quantity)
+        return known
+
+    def _cost(self, quantity: Quantity) -> int:
+        if isinstance(quantity, Num):
+            return 1
+        if isinstance(quantity, Add):
+            return sum(1 + self.cost(q) for _, q in quantity.parts)
+        if isinstance(quantity, Prod):
+            extra = 2 * len(quantity.constraints) + (quantity.coef != ONE)
+            return 1 + extra + sum(self.cost(q) for q, _ in quantity.factors)
+        if isinstance(quantity, Pow):
+            return 1 + self.cost(quantity.base)
+        assert isinstance(quantity, Fun)
+        return 1 + sum(self.cost(q) for q in quantity.args)
+
+    # -- sums ---------------------------------------------------------------------------------
+    def add(self, parts: Iterable[tuple[Extent, Quantity]], shape: Shape) -> Quantity:
+        """``Σ coef·quantity``, collected."""
+        flat = self._flat(parts, shape)
+        collected = self._collect(flat, shape)
+        best = self._sum_of(collected, shape)
+        expanded = self._expanded(collected, shape)
+        if expanded is not None and self.cost(expanded) < self.cost(best):
+            best = expanded
+        return self._common(best)
+
+    def _flat(
+        self, parts: Iterable[tuple[Extent, Quantity]], shape: Shape
+    ) -> list[tuple[Extent, Quantity]]:
+        flat: list[tuple[Extent, Quantity]] = []
+        for coef, part in parts:
+            coef, part = self._scaled(coef, part, shape)
+            if not coef or is_zero(part):
+                continue
+            if isinstance(part, Add) and part not in self.kept:
+                flat.extend((coef * c, q) for c, q in part.parts)
+            else:
+                flat.append((coef, part))
+        return flat
+
+    def _scaled(self, coef: Extent, part: Quantity, shape: Shape) -> tuple[Extent, Quantity]:
+        """Take numbers out of a part, so that like parts meet."""
+        if isinstance(part, Num):
+            return coef * part.value, Num(ONE)
+        if not isinstance(part, Prod) or part in self.kept:
+            return coef, part
+        if not part.factors and not part.constraints and _covers(part, shape):
+            return coef * part.coef, Num(ONE)
+        if part.coef != ONE:
+            rest = self.prod(ONE, dict(enumerate(part.extents)), part.factors, part.out,
+                             part.constraints, part.shape)  # fmt: skip
+            return coef * part.coef, rest
+        if len(part.factors) == 1 and isinstance(part.factors[0][0], Add) and _plain(part):
+            inner, subs = part.factors[0]
+            if inner not in self.kept:
+                assert isinstance(inner, Add)
+                return coef, Add(part.shape, tuple(self._through(inner, part)))
+        return coef, part
+
+    def _through(self, inner: Add, part: Prod) -> list[tuple[Extent, Quantity]]:
+        """A view of a sum as the sum of views."""
+        subs = part.factors[0][1]
+        extents = dict(enumerate(part.extents))
+        return [
+            (c, q if isinstance(q, Num) else self.prod(ONE, dict(extents), [(q, subs)], part.out,
+                                                       part.constraints, part.shape))  # fmt: skip
+            for c, q in inner.parts
+        ]
+
+    def _collect(
+        self, parts: Sequence[tuple[Extent, Quantity]], shape: Shape
+    ) -> list[tuple[Extent, Quantity]]:
+        total: dict[object, tuple[Extent, Quantity]] = {}
+        for coef, part in parts:
+            key = patterns.canonical(part)
+            if key in total:
+                coef = total[key][0] + coef
+                part = total[key][1]
+            total[key] = (coef, part)
+        return [(c, q) for c, q in total.values() if c]
+
+    def _sum_of(self, parts: Sequence[tuple[Extent, Quantity]], shape: Shape) -> Quantity:
+        if not parts:
+            return zero(shape)
+        if len(parts) == 1:
+            return self.scaled(parts[0][0], parts[0][1], shape)
+        simpler = patterns.simplify_sum(self, list(parts), shape)
+        return simpler if simpler is not None else Add(shape, tuple(parts))
+
+    def scaled(self, coef: Extent, part: Quantity, shape: Shape) -> Quantity:
+        """``coef·part`` (a number is spread over the shape)."""
+        if isinstance(part, Num):
+            if not shape:
+                return Num(coef * part.value)
+            return Prod(shape, coef * part.value, shape, (), tuple(range(len(shape))))
+        if coef == ONE:
+            return part
+        labels = tuple(range(len(shape)))
+        return self.prod(coef, dict(enumerate(shape)), [(part, labels)], labels, (), shape)
+
+    def _expanded(
+        self, parts: Sequence[tuple[Extent, Quantity]], shape: Shape
+    ) -> Quantity | None:
+        """The sum with products of sums multiplied out, None where there are none."""
+        result: list[tuple[Extent, Quantity]] = []
+        changed = False
+        for coef, part in parts:
+            spread = self._multiplied_out(part) if isinstance(part, Prod) else None
+            if spread is None or len(result) > 4 * _MAX_EXPANDED:
+                result.append((coef, part))
+            else:
+                changed = True
+                result.extend((coef * c, q) for c, q in spread)
+        if not changed:
+            return None
+        collected = self._collect(self._flat(result, shape), shape)
+        return self._sum_of(collected, shape)
+
+    def _multiplied_out(self, part: Prod) -> list[tuple[Extent, Quantity]] | None:
+        if part in self.kept:
+            return None
+        for position, (q, subs) in enumerate(part.factors):
+            if isinstance(q, Add) and 0 < len(q.parts) <= _MAX_EXPANDED:
+                rest = part.factors[:position] + part.factors[position + 1 :]
+                extents = dict(enumerate(part.extents))
+                return [
+                    (
+                        c,
+                        self.prod(
+                            part.coef,
+                            dict(extents),
+                            [*rest, (inner, () if isinstance(inner, Num) else subs)],
+                            part.out,
+                            part.constraints,
+                            part.shape,
+                        ),
+                    )
+                    for c, inner in q.parts
+                ]
+        return None
+
+    def _common(self, total: Quantity) -> Quantity:
+        """Factors that all parts of a sum share, and that are as large as the sum, taken out."""
+        if not isinstance(total, Add) or len(total.parts) < 2 or total in self.kept:
+            return total
+        whole = tuple(range(total.ndim))
+        lists: list[list[Quantity]] = []
+        for _, part in total.parts:
+            if part in self.kept or not isinstance(part, Prod):
+                lists.append([part])
+            elif part.constraints or part.out[: len(whole)] != whole:
+                return total
+            else:
+                lists.append([q for q, subs in part.factors if subs == whole])
+        shared = [q for q in lists[0] if all(q in other for other in lists[1:])]
+        shared = [q for q in shared if not isinstance(q, Num)]
+        if not shared:
+            return total
+        head = shared[0]
+        rest: list[tuple[Extent, Quantity]] = []
+        for coef, part in total.parts:
+            if part is head:
+                rest.append((coef, Num(ONE)))
+                continue
+            assert isinstance(part, Prod)
+            factors = list(part.factors)
+            factors.remove((head, whole))
+            rest.append((coef, self.prod(part.coef, dict(enumerate(part.extents)), factors,
+                                         part.out, (), total.shape)))  # fmt: skip
+        inner = self.add(rest, total.shape)
+        factors = [(head, whole), (inner, whole)]
+        return self.prod(ONE, dict(enumerate(total.shape)), factors, whole, (), total.shape)
+
+    # -- products -----------------------------------------------------------------------------
+    def prod(
+        self,
+        coef: Extent,
+        extents: dict[int, Extent],
+        factors: Iterable[Factor],
+        out: Iterable[Index],
+        constraints: Iterable[Index],
+        shape: Shape,
+    ) -> Quantity:
+        """A product of factors under labels, simplified."""
+        work = _Work(coef, dict(extents), list(factors), list(out), list(constraints), shape)
+        position = 0
+        while position < len(work.factors):
+            q, _ = work.factors[position]
+            if is_zero(q):
+                return zero(shape)
+            if isinstance(q, Num):
+                work.coef = work.coef * q.value
+                del work.factors[position]
+            elif not (isinstance(q, Prod) and self._opens(q) and work.inline(position)):
+                position += 1
+        self._merge_powers(work)
+        while patterns.simplify_product(self, work):
+            if any(is_zero(q) for q, _ in work.factors):
+                return zero(shape)
+            self._merge_powers(work)
+        if not work.coef or any(is_zero(q) for q, _ in work.factors):
+            return zero(shape)
+        result = work.finish()
+        if isinstance(result, Prod) and result.summed and result not in self.kept:
+            spread = self._multiplied_out(result)
+            if spread is not None:
+                flat = self._collect(self._flat(spread, shape), shape)
+                expanded = self._sum_of(flat, shape)
+                if self.cost(expanded) < self.cost(result):
+                    return expanded
+        return result
+
+    def _opens(self, inner: Prod) -> bool:
+        if inner.summed or any(not isinstance(s, int) and s.parts for s in inner.out):
+            return False
+        if len(inner.factors) <= 1 and inner.coef == ONE:
+            return True
+        return inner not in self.kept
+
+    def _merge_powers(self, work: _Work) -> None:
+        total: dict[tuple[Quantity, tuple[Index, ...]], Fraction] = {}
+        for q, subs in work.factors:
+            base, exponent = (q.base, q.exponent) if isinstance(q, Pow) else (q, Fraction(1))
+            if isinstance(q, Pow) and q in self.kept and (base, subs) not in total:
+                base, exponent = q, Fraction(1)
+            total[base, subs] = total.get((base, subs), Fraction(0)) + exponent
+        factors: list[Factor] = []
+        for (base, subs), exponent in total.items():
+            if not exponent:
+                continue
+            powered = self.power(base, exponent)
+            if isinstance(powered, Num):
+                work.coef = work.coef * powered.value
+            else:
+                factors.append((powered, subs))
+        work.factors = factors
+
+    # -- the rest -----------------------------------------------------------------------------
+    def power(self, base: Quantity, exponent: Fraction) -> Quantity:
+        """An elementwise power."""
+        if exponent == 1:
+            return base
+        if isinstance(base, Num):
+            if exponent.denominator == 1:
+                return Num(base.value ** int(exponent))
+            if base.value.simple and base.value.names:
+                return Num(base.value**exponent)
+        if isinstance(base, Pow) and (exponent.denominator == 1):
+            return self.power(base.base, base.exponent * exponent)
+        if isinstance(base, Prod) and base not in self.kept and exponent.denominator == 1:
+            spread = self._power_of_product(base, exponent)
+            if spread is not None:
+                return spread
+        found = patterns.simplify_power(self, base, exponent)
+        return found if found is not None else Pow(base, exponent)
+
+    def _power_of_product(self, base: Prod, exponent: Fraction) -> Quantity | None:
+        if base.summed or base.constraints or any(not isinstance(s, int) for s in base.out):
+            return None
+        if len(set(base.out)) < len(base.out):
+            return None
+        factors = [(self.power(q, exponent), subs) for q, subs in base.factors]
+        coef = base.coef ** int(exponent)
+        extents = dict(enumerate(base.extents))
+        return self.prod(coef, extents, factors, base.out, (), base.shape)
+
+    def fun(
+        self, op: str, args: tuple[Quantity, ...], shape: Shape, params: tuple[object, ...] = ()
+    ) -> Quantity:
+        """An elementwise function."""
+        found = patterns.simplify_function(self, op, args, shape, params)
+        return found if found is not None else Fun(op, args, shape, params)
+
+    def view(self, inner: Quantity, subs: Sequence[Index], out: Sequence[Index],
+             extents: dict[int, Extent], shape: Shape) -> Quantity:  # fmt: skip
+        """``out[out] = inner[subs]``."""
+        return self.prod(ONE, extents, [(inner, tuple(subs))], out, (), shape)
+
+
+def _covers(part: Prod, shape: Shape) -> bool:
+    return part.out == tuple(range(len(shape))) and part.extents[: len(shape)] == shape
+
+
+def _plain(part: Prod) -> bool:
+    return part.coef == ONE and not part.constraints and not part.summed
+
+
+class _Work:
+    """A product under construction."""
+
+    __slots__ = ("coef", "constraints", "extents", "factors", "out", "shape")
+
+    def __init__(
+        self,
+        coef: Extent,
+        extents: dict[int, Extent],
+        factors: list[Factor],
+        out: list[Index],
+        constraints: list[Index],
+        shape: Shape,
+    ) -> None:
+        self.coef = coef
+        self.extents = extents
+        self.factors = factors
+        self.out = out
+        self.constraints = constraints
+        self.shape = shape
+
+    def inline(self, position: int) -> bool:
+        """Read a factor that is a product through itself, where its axes are bare labels."""
+        inner, subs = self.factors[position]
+        assert isinstance(inner, Prod)
+        start = max(self.extents, default=-1) + 1
+        mapping: dict[int, Index] = {}
+        equal: dict[int, Index] = {}
+        for axis, sub in zip(inner.out, subs, strict=True):
+            if not isinstance(axis, int):
+                if axis != sub:
+                    return False
+            elif axis not in mapping:
+                mapping[axis] = sub
+            elif mapping[axis] != sub:
+                first = mapping[axis]
+                if not isinstance(first, int) or not isinstance(sub, int):
+                    return False
+                equal[sub] = first
+        for label, extent in enumerate(inner.extents):
+            if label not in mapping:
+                mapping[label] = start
+                self.extents[start] = extent
+                start += 1
+        self.factors[position : position + 1] = [
+            (q, tuple(map_labels(s, mapping) for s in ss)) for q, ss in inner.factors
+        ]
+        self.constraints.extend(map_labels(s, mapping) for s in inner.constraints)
+        self.coef = self.coef * inner.coef
+        if equal:
+            self.rename(equal)
+        return True
+
+    def rename(self, mapping: dict[int, Index]) -> None:
+        """Replace labels everywhere."""
+        self.factors = [(q, tuple(map_labels(s, mapping) for s in ss)) for q, ss in self.factors]
+        self.out = [map_labels(s, mapping) for s in self.out]
+        self.constraints = [map_labels(s, mapping) for s in self.constraints]
+        for label in mapping:
+            self.extents.pop(label, None)
+
+    def summed(self) -> set[int]:
+        """The labels that are summed over."""
+        kept: dict[int, None] = {}
+        for sub in self.out:
+            kept.update(labels_in(sub))
+        return {k for k in self.extents if k not in kept}
+
+    def places(self, label: int) -> list[int]:
+        """The factors in which a label occurs; -1 stands for output and constraints."""
+        found = [
+            i
+            for i, (_, subs) in enumerate(self.factors)
+            if any(label in labels_in(s) for s in subs)
+        ]
+        if any(label in labels_in(s) for s in (*self.out, *self.constraints)):
+            found.append(-1)
+        return found
+
+    def finish(self) -> Quantity:
+        """The interned quantity: labels numbered in order of appearance."""
+        order: dict[int, None] = {}
+        for sub in self.out:
+            order.update(labels_in(sub))
+        for _, subs in self.factors:
+            for sub in subs:
+                order.update(labels_in(sub))
+        for sub in self.constraints:
+            order.update(labels_in(sub))
+        coef = self.coef
+        for label, extent in self.extents.items():
+            if label not in order:
+                coef = coef * extent
+        number: dict[int, Index] = {label: i for i, label in enumerate(order)}
+        out = tuple(map_labels(s, number) for s in self.out)
+        factors = tuple((q, tuple(map_labels(s, number) for s in ss)) for q, ss in self.factors)
+        constraints = tuple(map_labels(s, number) for s in self.constraints)
+        extents = tuple(self.extents[label] for label in order)
+        if not factors and not constraints and not out:
+            return Num(coef)
+        if len(factors) == 1 and coef == ONE and not constraints:
+            q, subs = factors[0]
+            if subs == out and q.shape == self.shape and _distinct(out):
+                return q
+        return Prod(self.shape, coef, extents, factors, out, constraints)
+
+
+def _distinct(out: tuple[Index, ...]) -> bool:
+    bare = [s for s in out if isinstance(s, int)]
+    fixed = all(isinstance(s, int) or (isinstance(s, Form) and not s.parts) for s in out)
+    return fixed and len(set(bare)) == len(bare) and not (set(bare) & {ZERO})

@@ -1,0 +1,362 @@
+"""Identities that a person would use: softmax, logsumexp, the logistic function, guards of 0/0.
+
+Each is a small function on its own; :mod:`.algebra` tries them where they can apply.  They hold
+wherever both sides are finite, which is what a formula states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from ..expr.extents import ONE, Extent, extent
+from .quantity import (
+    Add,
+    Factor,
+    Form,
+    Fun,
+    Index,
+    Num,
+    Pow,
+    Prod,
+    Quantity,
+    Shape,
+    labels_in,
+    map_labels,
+)
+
+if TYPE_CHECKING:
+    from .algebra import Algebra, _Work
+
+__all__ = [
+    "canonical",
+    "simplify_function",
+    "simplify_power",
+    "simplify_product",
+    "simplify_sum",
+]
+
+MINUS = -ONE
+HALF = Fraction(1, 2)
+
+
+def canonical(part: Quantity) -> object:
+    """A key under which products that differ in the order of factors are equal."""
+    if not isinstance(part, Prod):
+        return part
+    kept: dict[int, None] = {}
+    for sub in part.out:
+        kept.update(labels_in(sub))
+
+    def order(factor: Factor) -> tuple[int, str]:
+        q, subs = factor
+        seen = [str(s) if isinstance(s, int) and s in kept else "·" for s in subs]
+        return q.uid, " ".join(seen)
+
+    factors = sorted(part.factors, key=order)
+    number: dict[int, Index] = {}
+    for sub in (*part.out, *(s for _, subs in factors for s in subs), *part.constraints):
+        for label in labels_in(sub):
+            number.setdefault(label, len(number))
+    return (
+        part.shape,
+        part.coef,
+        tuple((q, tuple(map_labels(s, number) for s in subs)) for q, subs in factors),
+        tuple(map_labels(s, number) for s in part.out),
+        frozenset(map_labels(s, number) for s in part.constraints),
+    )
+
+
+# -- products ---------------------------------------------------------------------------------
+def simplify_product(algebra: Algebra, work: _Work) -> bool:
+    """One rewrite of a product under construction; False where none applies."""
+    return any(rule(algebra, work) for rule in (_softmax, _sums_to_one, _logistic))
+
+
+def _softmax(algebra: Algebra, work: _Work) -> bool:
+    """``exp(u) · 1/Σ exp(u)`` is ``softmax(u)``."""
+    for i, (q, subs) in enumerate(work.factors):
+        if not isinstance(q, Pow) or q.exponent >= 0:
+            continue
+        total = q.base
+        found = _sum_of_exp(total)
+        if found is None:
+            continue
+        e, inner, axis = found
+        assert isinstance(total, Prod)
+        mapping = dict(zip(total.out, subs, strict=True))
+        for j, (other, other_subs) in enumerate(work.factors):
+            base, exponent = (
+                (other.base, other.exponent) if isinstance(other, Pow) else (other, Fraction(1))
+            )
+            if base is not e or exponent < 1:
+                continue
+            expected = [mapping.get(s) for s in inner]
+            if any(a != b for k, (a, b) in enumerate(zip(expected, other_subs, strict=True))
+                   if k != axis):  # fmt: skip
+                continue
+            soft = softmax(algebra, e.args[0], axis)
+            kept = [f for k, f in enumerate(work.factors) if k not in (i, j)]
+            kept += [(soft, other_subs), (algebra.power(total, q.exponent + 1), subs)]
+            kept += [(algebra.power(e, exponent - 1), other_subs)] if exponent != 1 else []
+            work.factors = [f for f in kept if not _is_unit(f[0])]
+            return True
+    return False
+
+
+def _is_unit(q: Quantity) -> bool:
+    return isinstance(q, Pow) and q.exponent == 0
+
+
+def _sum_of_exp(total: Quantity) -> tuple[Fun, tuple[Index, ...], int] | None:
+    """For ``Σ_c exp(u)[…c…]``: the exponential, its subscripts and the axis of c."""
+    if not isinstance(total, Prod) or len(total.factors) != 1 or total.constraints:
+        return None
+    e, subs = total.factors[0]
+    if total.coef != ONE or not isinstance(e, Fun) or e.op != "exp" or len(total.summed) != 1:
+        return None
+    (label,) = total.summed
+    if len(set(subs)) < len(subs) or not all(isinstance(s, int) for s in subs):
+        return None
+    return e, subs, subs.index(label)
+
+
+def softmax(algebra: Algebra, u: Quantity, axis: int) -> Quantity:
+    """``softmax(u)`` along an axis; what is constant along it drops out."""
+    u, _ = _without_constant(algebra, u, axis)
+    return Fun("softmax", (u,), u.shape, (axis,), whole=True)
+
+
+def _without_constant(
+    algebra: Algebra, u: Quantity, axis: int
+) -> tuple[Quantity, list[tuple[Extent, Quantity]]]:
+    """A sum without the parts that do not vary along an axis, and those parts without the axis."""
+    if not isinstance(u, Add):
+        return u, []
+    whole = tuple(range(u.ndim))
+    rest_shape = tuple(e for k, e in enumerate(u.shape) if k != axis)
+    varying: list[tuple[Extent, Quantity]] = []
+    constant: list[tuple[Extent, Quantity]] = []
+    for coef, part in u.parts:
+        if isinstance(part, Num):
+            constant.append((coef, algebra.scaled(ONE, part, rest_shape)))
+            continue
+        if (
+            isinstance(part, Prod)
+            and part.out == whole
+            and not part.constraints
+            and not any(axis in labels_in(s) for _, subs in part.factors for s in subs)
+        ):
+            extents = {k: e for k, e in enumerate(part.extents) if k != axis}
+            out = [k for k in whole if k != axis]
+            part = algebra.prod(part.coef, extents, part.factors, out, (), rest_shape)
+            constant.append((coef, part))
+            continue
+        varying.append((coef, part))
+    if not varying:
+        return u, []
+    return algebra.add(varying, u.shape), constant
+
+
+def _sums_to_one(algebra: Algebra, work: _Work) -> bool:
+    """``Σ_c softmax(u)[…c…]`` is 1."""
+    summed = work.summed()
+    for i, (q, subs) in enumerate(work.factors):
+        if not isinstance(q, Fun) or q.op != "softmax":
+            continue
+        label = subs[q.params[0]]
+        if isinstance(label, int) and label in summed and work.places(label) == [i]:
+            if sum(1 for s in subs if s == label) == 1:
+                del work.factors[i], work.extents[label]
+                return True
+    return False
+
+
+def _negated(algebra: Algebra, u: Quantity) -> Quantity:
+    return algebra.add([(MINUS, u)], u.shape)
+
+
+def _logistic(algebra: Algebra, work: _Work) -> bool:
+    """``σ(u)·exp(−u)`` is ``1 − σ(u)``, written ``σ(−u)`` where σ(u) itself does not occur."""
+    for i, (q, subs) in enumerate(work.factors):
+        s, exponent = (q.base, q.exponent) if isinstance(q, Pow) else (q, Fraction(1))
+        if not isinstance(s, Fun) or s.op != "expit" or exponent < 1:
+            continue
+        opposite = _negated(algebra, s.args[0])
+        for j, (e, e_subs) in enumerate(work.factors):
+            if isinstance(e, Fun) and e.op == "exp" and e.args[0] is opposite and e_subs == subs:
+                if exponent > 1 or s in algebra.kept:
+                    other = algebra.add([(ONE, Num(ONE)), (MINUS, s)], s.shape)
+                else:
+                    other = Fun("expit", (opposite,), s.shape)
+                work.factors[i] = (algebra.power(s, exponent - 1), subs)
+                work.factors[j] = (other, subs)
+                work.factors = [f for f in work.factors if not _is_unit(f[0])]
+                return True
+    return False
+
+
+# -- powers and sums --------------------------------------------------------------------------
+def simplify_power(algebra: Algebra, base: Quantity, exponent: Fraction) -> Quantity | None:
+    """``1/(1 + exp(u))`` is ``σ(−u)``."""
+    if exponent.denominator == 1 and exponent < 0 and isinstance(base, Add):
+        if len(base.parts) == 2:
+            for (c, one), (d, e) in (base.parts, base.parts[::-1]):
+                if (
+                    c == ONE
+                    and d == ONE
+                    and isinstance(one, Num)
+                    and one.value == ONE
+                    and isinstance(e, Fun)
+                    and e.op == "exp"
+                ):
+                    logistic = Fun("expit", (_negated(algebra, e.args[0]),), base.shape)
+                    return algebra.power(logistic, -exponent)
+    return None
+
+
+def simplify_sum(
+    algebra: Algebra, parts: list[tuple[Extent, Quantity]], shape: Shape
+) -> Quantity | None:
+    """``1 − σ(u)`` stays; reserved for identities of sums."""
+    return None
+
+
+# -- functions --------------------------------------------------------------------------------
+Rule = Callable[["Algebra", tuple[Quantity, ...], Shape], "Quantity | None"]
+
+
+def _first(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity:
+    return args[0]
+
+
+def _product(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity:
+    labels = tuple(range(len(shape)))
+    factors: list[Factor] = [(a, labels if a.shape else ()) for a in args]
+    return algebra.prod(ONE, dict(enumerate(shape)), factors, labels, (), shape)
+
+
+def _quotient(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity:
+    return _product(algebra, (args[0], algebra.power(args[1], Fraction(-1))), shape)
+
+
+def _powered(exponent: Fraction) -> Rule:
+    return lambda algebra, args, shape: algebra.power(args[0], exponent)
+
+
+def _power(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
+    base, exponent = args
+    if isinstance(exponent, Num):
+        number = exponent.value.number
+        if isinstance(number, Fraction):
+            return algebra.power(base, number)
+    return None
+
+
+def _exp(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
+    """``exp(log x)`` is x, ``exp(u − logsumexp(u))`` is ``softmax(u)``."""
+    (u,) = args
+    if isinstance(u, Fun) and u.op == "log":
+        return u.args[0]
+    if isinstance(u, Add):
+        for coef, part in u.parts:
+            if coef != MINUS or not isinstance(part, Prod) or len(part.factors) != 1:
+                continue
+            q, subs = part.factors[0]
+            if isinstance(q, Fun) and q.op == "logsumexp" and part.coef == ONE:
+                axis = q.params[0]
+                if part.out != tuple(range(u.ndim)) or axis in subs:
+                    continue
+                rest = algebra.add([p for p in u.parts if p[1] is not part], shape)
+                if _without_constant(algebra, rest, axis)[0] is q.args[0]:
+                    return softmax(algebra, q.args[0], axis)
+    return None
+
+
+def _log(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
+    """``log(exp u)`` is u, ``log Σ exp(u)`` is ``logsumexp(u)``, ``u − t`` moved outside."""
+    (u,) = args
+    if isinstance(u, Fun) and u.op == "exp":
+        return u.args[0]
+    found = _sum_of_exp(u)
+    if found is None:
+        return None
+    e, subs, axis = found
+    assert isinstance(u, Prod)
+    if tuple(s for k, s in enumerate(subs) if k != axis) != u.out:
+        return None
+    inner, constant = _without_constant(algebra, e.args[0], axis)
+    lse = Fun("logsumexp", (inner,), shape, (axis,), whole=True)
+    return algebra.add([(ONE, lse), *constant], shape)
+
+
+def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
+    """``where(a = b, 0, f)`` guards 0/0 or ∞ − ∞: f, where f is a − b or a power of a."""
+    condition, special, usual = args
+    if not isinstance(condition, Fun) or condition.op != "equal":
+        return None
+    a, b = condition.args
+    if isinstance(b, Num) and not b.value:
+        base = usual.base if isinstance(usual, Pow) else usual
+        if base is a:
+            return usual
+    difference = algebra.add([(ONE, a), (MINUS, b)], shape)
+    if isinstance(special, Num) and not special.value and usual is difference:
+        return usual
+    return None
+
+
+def _logaddexp(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
+    """``logaddexp(0, z)`` is ``log(1 + exp z)``."""
+    for one, other in (args, args[::-1]):
+        if isinstance(one, Num) and not one.value:
+            return algebra.fun("log1p", (algebra.fun("exp", (other,), shape),), shape)
+    return None
+
+
+def _log1p(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
+    total = algebra.add([(ONE, Num(ONE)), (ONE, args[0])], shape)
+    return algebra.fun("log", (total,), shape)
+
+
+def _expm1(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
+    e = algebra.fun("exp", args, shape)
+    return algebra.add([(ONE, e), (MINUS, Num(ONE))], shape)
+
+
+RULES: dict[str, Rule] = {
+    "stop": _first,
+    "astype": _first,
+    "real": _first,
+    "conj": _first,
+    "negative": lambda algebra, args, shape: _negated(algebra, args[0]),
+    "multiply": _product,
+    "divide": _quotient,
+    "square": _powered(Fraction(2)),
+    "reciprocal": _powered(Fraction(-1)),
+    "sqrt": _powered(HALF),
+    "cbrt": _powered(Fraction(1, 3)),
+    "power": _power,
+    "float_power": _power,
+    "exp": _exp,
+    "log": _log,
+    "log1p": _log1p,
+    "expm1": _expm1,
+    "where": _where,
+    "logaddexp": _logaddexp,
+}
+
+
+def simplify_function(
+    algebra: Algebra,
+    op: str,
+    args: tuple[Quantity, ...],
+    shape: Shape,
+    params: tuple[object, ...],
+) -> Quantity | None:
+    """The simpler form of an elementwise function, None where it stays."""
+    rule = RULES.get(op)
+    return rule(algebra, args, shape) if rule is not None else None
+
+

@@ -1,0 +1,242 @@
+"""What all transforms share: entering a level, leaving it, and functions kept for later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optree
+
+from ..chain.sweep import pullback, pushforward
+from ..errors import EscapedTracerError, located
+from ..expr.nodes import Leaf, Node
+from ..expr.walk import leaves, substitute_nodes
+from ..lower.run import Cache, evaluate, evaluate_given
+from ..trace import functions as _functions
+from ..trace.array import TracedArray, as_node, is_traced, traced
+from ..trace.session import Level, Session, current, open_level
+from .trees import Tree, differentiable_leaf, flatten, is_array, paths, unflatten
+
+__all__ = [
+    "Inputs",
+    "Later",
+    "Outputs",
+    "derived_pullback",
+    "derived_pushforward",
+    "enter",
+    "finish",
+    "level",
+    "outputs",
+]
+
+assert _functions.__all__  # importing it fills the table of NumPy functions
+
+
+@contextmanager
+def level(name: str) -> Iterator[tuple[Session, Level]]:
+    """Open a level for one transform."""
+    with open_level(evaluate_given, name) as opened:
+        yield opened
+
+
+@dataclass(slots=True)
+class Inputs:
+    """Arguments as leaves of a level: nodes, structure, traced tree."""
+
+    leaves: list[Leaf]
+    spec: optree.PyTreeSpec
+    tree: Tree
+    values: list[Any]
+
+
+def enter(session: Session, opened: Level, tree: Tree, name: str, bind: bool = True) -> Inputs:
+    """Fresh traced leaves of this level for all leaves of a tree of primals."""
+    values, spec = flatten(tree)
+    names: list[str] | None = None
+    lifted: dict[Node, Node] = {}
+    fresh: list[Leaf] = []
+    handles = []
+    for position, value in enumerate(values):
+        try:
+            primal = differentiable_leaf(value, name)
+        except TypeError:
+            names = names or paths(spec)
+            primal = differentiable_leaf(value, name + names[position])
+        weak = isinstance(value, float | complex) and not isinstance(value, np.generic)
+        if isinstance(primal, TracedArray):
+            leaf = session.new_leaf(primal.shape, primal.dtype)
+            lifted[leaf] = primal.node
+            weak = primal.weak
+        else:
+            leaf = session.new_leaf(primal.shape, primal.dtype.newbyteorder("="))
+            if bind:
+                session.bindings[leaf] = primal
+        opened.leaves.append(leaf)
+        fresh.append(leaf)
+        handles.append(traced(leaf, weak=weak))
+    if lifted:
+        add_lift(opened, lifted)
+    return Inputs(fresh, spec, unflatten(spec, handles), values)
+
+
+def add_lift(opened: Level, lifted: dict[Node, Node]) -> None:
+    """Results of the level have these leaves replaced by what they stand for outside."""
+    before = opened.lift
+
+    def lift(nodes: list[Node]) -> list[Node]:
+        nodes = substitute_nodes(nodes, lifted)
+        return before(nodes) if before is not None else nodes
+
+    opened.lift = lift
+
+
+@dataclass(slots=True)
+class Outputs:
+    """Results of a traced function: numeric leaves as nodes, other leaves as they are."""
+
+    nodes: list[Node]
+    spec: optree.PyTreeSpec
+    rest: list[Any]  # one entry a leaf; a placeholder where a node stands
+
+    def rebuild(self, values: Sequence[Any]) -> Tree:
+        """The tree with values in place of the nodes."""
+        stream = iter(values)
+        return unflatten(self.spec, [next(stream) if r is _NODE else r for r in self.rest])
+
+
+_NODE = object()
+
+
+def outputs(tree: Tree) -> Outputs:
+    """The nodes of a traced function's result (to be called while the level is open)."""
+    values, spec = flatten(tree)
+    nodes: list[Node] = []
+    rest: list[Any] = []
+    for value in values:
+        if is_array(value) and not isinstance(value, bool):
+            node = as_node(value if is_traced(value) else np.asarray(value))
+            nodes.append(node)
+            rest.append(_NODE)
+        else:
+            rest.append(value)
+    return Outputs(nodes, spec, rest)
+
+
+def finish(session: Session, opened: Level, nodes: Sequence[Node]) -> list[Any]:
+    """Results of a closed level: numbers, or traced arrays of the level around it."""
+    lifted = list(nodes)
+    if opened.lift is not None:
+        lifted = opened.lift(lifted)
+    return settle(session, lifted)
+
+
+def settle(session: Session, nodes: Sequence[Node]) -> list[Any]:
+    """Traced arrays where a node depends on an open level, numbers else."""
+    if not session.levels:
+        _check_bound(session, nodes)
+        return evaluate(nodes, session.bindings)
+    still_open = session.open_leaves()
+    free = [any(leaf in still_open for leaf in leaves([node])) for node in nodes]
+    ready = [node for node, traced_ in zip(nodes, free, strict=True) if not traced_]
+    _check_bound(session, ready)
+    values = iter(evaluate(ready, session.bindings))
+    return [
+        traced(node) if traced_ else next(values)
+        for node, traced_ in zip(nodes, free, strict=True)
+    ]
+
+
+def _check_bound(session: Session, nodes: Sequence[Node]) -> None:
+    for leaf in leaves(nodes):
+        if leaf not in session.bindings:
+            raise EscapedTracerError(
+                located(
+                    "a traced array of a call that has ended is used in a result",
+                    "return it from the traced function; do not keep it in a global",
+                )
+            )
+
+
+class Later:
+    """Nodes with free leaves, kept after their level has closed (pullbacks, linear maps)."""
+
+    def __init__(
+        self, session: Session, opened: Level, nodes: Sequence[Node], free: Sequence[Leaf]
+    ) -> None:
+        lifted = list(nodes)
+        if opened.lift is not None:
+            lifted = opened.lift(lifted)
+        self.nodes = lifted
+        self.free = list(free)
+        self.session = session
+        self.bindings = session.bindings
+
+    def __call__(self, values: Sequence[Any]) -> list[Any]:
+        """Values of the nodes under values (or traced arrays) for the free leaves."""
+        session = current()
+        if session is None:
+            _check_all(self.nodes, self.bindings, self.free)
+            given = dict(zip(self.free, values, strict=True))
+            return evaluate(self.nodes, self.bindings | given)
+        replacement: dict[Node, Node] = {
+            leaf: _as_input(value, leaf) for leaf, value in zip(self.free, values, strict=True)
+        }
+        if session is not self.session:
+            _check_all(self.nodes, self.bindings, self.free)
+            for leaf in leaves(self.nodes):
+                if leaf not in replacement:
+                    replacement[leaf] = session.capture(np.asarray(self.bindings[leaf]))
+        return settle(session, substitute_nodes(self.nodes, replacement))
+
+
+def _as_input(value: Any, leaf: Leaf) -> Node:
+    node = as_node(value if is_traced(value) else np.asarray(value, leaf.dtype))
+    return node
+
+
+def _check_all(nodes: Sequence[Node], bindings: dict[Node, Any], free: Sequence[Leaf]) -> None:
+    for leaf in leaves(nodes):
+        if leaf not in bindings and leaf not in free:
+            raise EscapedTracerError(
+                located(
+                    "this linear map was made inside a traced function that has ended",
+                    "use it inside, or return its values",
+                )
+            )
+
+
+# -- derived programs, kept by graph -----------------------------------------------------------
+_derived: Cache[tuple[Any, ...], list[Node]] = Cache(1024)
+
+
+def clear_derived() -> None:
+    """Forget all derived programs."""
+    _derived.clear()
+
+
+def _cached(
+    kind: str, make: Callable[..., list[Node]], *groups: Sequence[Node]
+) -> list[Node]:
+    key = (kind, *(tuple(g) for g in groups))
+    found = _derived.get(key)
+    if found is None:
+        found = make(*groups)
+        _derived.put(key, found)
+    return list(found)
+
+
+def derived_pullback(
+    outs: Sequence[Node], cotangents: Sequence[Node], sources: Sequence[Node]
+) -> list[Node]:
+    """:func:`chainrule.chain.sweep.pullback`, kept by graph."""
+    return _cached("pullback", pullback, outs, cotangents, sources)
+
+
+def derived_pushforward(
+    outs: Sequence[Node], sources: Sequence[Node], tangents: Sequence[Node]
+) -> list[Node]:
+    """:func:`chainrule.chain.sweep.pushforward`, kept by graph."""
+    return _cached("pushforward", pushforward, outs, sources, tangents)
