@@ -1,9 +1,9 @@
 """Reading and writing arrays under subscripts: views where they suffice, else index arrays.
 
 A subscript may leave its axis where a constraint of the term fails.  Such a read finds zeros: the
-array is padded, or (table look-ups, mod, div) the index is clipped and the value deselected.  Such a
-write goes into a larger buffer, of which the proper part is kept.  Either way the constraints that
-only guard the axis need no mask.
+array is padded, or (table look-ups, mod, div) the index is clipped and the value deselected.  Such
+a write goes into a larger buffer, of which the proper part is kept.  Either way the constraints
+that only guard the axis need no mask.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from typing import Any
-
-import numpy as np
 
 from ..expr.build import written_labels
 from ..expr.nodes import Node, Term
@@ -59,8 +57,8 @@ class Access:
             constant, parts = parts_of(sub)
             if not parts:
                 index.append(constant)
-            elif len(parts) == 1 and isinstance(parts[0][1], int):
-                coef, label = parts[0]
+            elif len(parts) == 1 and isinstance(label := parts[0][1], int):
+                coef = parts[0][0]
                 count = extents[label]
                 index.append(_slice(constant, coef, count, extent))
                 axes.append(("label", label))
@@ -229,9 +227,7 @@ def read(
         return value, labels
     over = labels_in(access.rest)
     below = [n if valid else None for n in access.shape[len(labels) :]]
-    grids = [
-        e.grid(sub, over, extents, below=n) for sub, n in zip(access.rest, below, strict=True)
-    ]
+    grids = [e.grid(sub, over, extents, below=n) for sub, n in zip(access.rest, below, strict=True)]
     full = tuple(extents[k] for k in (*labels, *over))
     value = e.emit(Gather(e.new(full, e.dtype(value)), (value, *grids)))
     labels = labels + over
@@ -323,7 +319,9 @@ def write(
         out = tuple(scale(s, 1, a) for s, (a, _) in zip(node.out, over, strict=True))
         hangs = Term(larger, node.dtype, 1, node.extents, node.factors, out)
         result = write(e, hangs, value, labels, None)
-        inner = tuple(_slice(a, 1, n, m) for (a, _), n, m in zip(over, node.shape, larger, strict=True))
+        inner = tuple(
+            _slice(a, 1, n, m) for (a, _), n, m in zip(over, node.shape, larger, strict=True)
+        )
         part = e.view(result, [ViewOp("index", inner)], node.shape)
         if buffer is None:
             return part
@@ -336,7 +334,7 @@ def write(
         loops = _loops(node, access.labels, extents)
         if loops is not None:
             aligned = e.aligned(value, labels, access.labels)
-            adds = bool(loops) or not fresh and add
+            adds = bool(loops) or (add and not fresh)
             return e.emit(
                 Place(
                     buffer,
@@ -399,7 +397,12 @@ def _loops(node: Term, axes: Labels, extents: dict[int, int]) -> tuple[int, ...]
     if written_labels(node) is not None:
         return ()
     looped: set[int] = set()
-    seen: set[int] = set()
+    seen = {
+        parts[0][1]
+        for sub in node.out
+        for parts in [parts_of(sub)[1]]
+        if len(parts) == 1 and type(parts[0][1]) is int
+    }
     for sub in node.out:
         _, parts = parts_of(sub)
         digits = [(abs(c), k) for c, k in parts if type(k) is int and k not in looped | seen]

@@ -128,9 +128,7 @@ class Emitter:
             )
         )
 
-    def binary(
-        self, op: str, left: int, right: int, shape: tuple[int, ...], dtype: Dtype
-    ) -> int:
+    def binary(self, op: str, left: int, right: int, shape: tuple[int, ...], dtype: Dtype) -> int:
         return self.emit(
             Elementwise(
                 self.new(shape, dtype),
@@ -144,6 +142,8 @@ class Emitter:
 
     def select(self, mask: int, value: int, shape: tuple[int, ...]) -> int:
         """``where(mask, value, 0)``."""
+        if self.dtype(value).kind == "b":
+            return self.binary("logical_and", mask, value, shape, self.dtype(value))
         target = self.new(shape, self.dtype(value))
         return self.emit(Select(target, (mask, value), flops=prod(shape)))
 
@@ -163,7 +163,9 @@ class Emitter:
         )
 
     def fill(self, shape: tuple[int, ...], value: Scalar, dtype: Dtype) -> int:
-        return self.emit(Fill(self.new(shape, dtype), (), shape=shape, value=value, dtype=dtype.str))
+        return self.emit(
+            Fill(self.new(shape, dtype), (), shape=shape, value=value, dtype=dtype.str)
+        )
 
     # -- subscripts ---------------------------------------------------------------------------
     def grid(

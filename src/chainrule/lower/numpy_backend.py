@@ -37,6 +37,9 @@ __all__ = ["NumpyProgram"]
 
 _serial = itertools.count()
 
+# Index arrays up to so many elements are kept with the program, larger ones made at each run.
+_KEPT_GRID = 1 << 20
+
 
 class NumpyProgram:
     """A compiled plan: call it with the leaves' values in the order of ``plan.leaves``."""
@@ -117,6 +120,8 @@ class _Writer:
                 name = f"np.broadcast_to({name}, {op.args})"
             elif op.name == "diagonal":
                 name = f"k.diagonal({name}, {op.args[0]}, {op.args[1]})"
+            elif op.name == "contiguous":
+                name = f"np.ascontiguousarray({name})"
             else:
                 assert op.name == "window", op
                 name = f"k.window({name}, {', '.join(map(repr, op.args))})"
@@ -142,29 +147,28 @@ class _Writer:
 
     def _indexgrid(self, step: IndexGrid) -> str:
         tables = dict(zip(step.tables, step.inputs, strict=True))
-        if not tables:
-            grid = kernels.index_grid(step.sub, step.labels, step.extents, {})
-            grid = np.ascontiguousarray(np.broadcast_to(grid, step.extents))
-            bound = self._bind(grid >= 0 if step.mask else grid)
-            return f"v{step.target} = {bound}"
+        form = (step.labels, step.extents, step.mask, step.below)
+        if not tables and math.prod(step.extents) <= _KEPT_GRID:
+            return f"v{step.target} = {self._bind(kernels.index_grid(step.sub, *form, {}))}"
         values = ", ".join(f"{self._bind(t)}: v{v}" for t, v in tables.items())
-        sub = self._bind(step.sub)
-        text = f"k.index_grid({sub}, {step.labels}, {step.extents}, {{{values}}})"
-        return f"v{step.target} = {text}" + (" >= 0" if step.mask else "")
+        arguments = ", ".join(map(repr, form))
+        return f"v{step.target} = k.index_grid({self._bind(step.sub)}, {arguments}, {{{values}}})"
 
     def _gather(self, step: Gather) -> str:
         index = ", ".join(f"v{i}" for i in step.inputs[1:])
         return f"v{step.target} = v{step.inputs[0]}[..., {index}]"
 
     def _reduce(self, step: Reduce) -> str:
-        return f"v{step.target} = np.add.reduce(v{step.inputs[0]}, axis={step.axes})"
+        dtype = self._dtype(step.dtype)
+        return f"v{step.target} = np.add.reduce(v{step.inputs[0]}, {step.axes}, {dtype})"
 
     def _cumulate(self, step: Cumulate) -> str:
         source = f"v{step.inputs[0]}"
+        along = f"{step.axis}, {self._dtype(step.dtype)}"
         if step.reverse:
             flip = ", ".join([":"] * step.axis + ["::-1"])
-            return f"v{step.target} = np.add.accumulate({source}[{flip}], {step.axis})[{flip}]"
-        return f"v{step.target} = np.add.accumulate({source}, {step.axis})"
+            return f"v{step.target} = np.add.accumulate({source}[{flip}], {along})[{flip}]"
+        return f"v{step.target} = np.add.accumulate({source}, {along})"
 
     def _scale(self, step: Scale) -> str:
         source = f"v{step.inputs[0]}"
@@ -213,14 +217,17 @@ class _Writer:
     def _place(self, step: Place) -> str:
         buffer, value = step.inputs
         target = self._viewed(f"v{buffer}", step.ops)
+        if step.loops:
+            return f"k.overlap_add({target}, v{value}, {step.loops})"
         if target.endswith("]"):
             return f"{target} {'+=' if step.add else '='} v{value}"
         return f"{target}[...] {'+=' if step.add else '='} v{value}"
 
     def _scatteradd(self, step: ScatterAdd) -> str:
         buffer, value, *index = step.inputs
-        grids = ", ".join(f"v{i}" for i in index)
-        return f"k.scatter_add(v{buffer}, ({grids},), v{value})"
+        target = self._viewed(f"v{buffer}", step.ops)
+        grids = "".join(f"v{i}, " for i in index)
+        return f"k.scatter_add({target}, ({grids}), v{value}, {step.lead})"
 
     def _callstep(self, step: CallStep) -> str:
         if step.op == "item":

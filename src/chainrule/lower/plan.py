@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = ["make_plan"]
 
 # Elementwise functions whose result may be a view of the operand.
 _VIEWING = frozenset({"real", "imag"})
+_BOOL = np.dtype(bool)
 
 
 def make_plan(outputs: Sequence[Node]) -> Plan:
@@ -66,8 +68,14 @@ class _Planner(Emitter):
         found: set[Node] = set()
         for node in self.order:
             if isinstance(node, Sum) and len(node.parts) > 1:
-                for _, part in node.parts:
-                    if isinstance(part, Term) and self.uses[part] == 1 and writes_part(part):
+                for coef, part in node.parts:
+                    if (
+                        isinstance(part, Term)
+                        and self.uses[part] == 1
+                        and part.dtype == node.dtype != _BOOL
+                        and (coef in (1, -1) or node.dtype.kind in "fc")
+                        and writes_part(part)
+                    ):
                         found.add(part)
         return found
 
@@ -148,10 +156,11 @@ class _Planner(Emitter):
         else:
             base = self.fill(node.shape, 0, node.dtype)
         apart = not now and _apart([n for _, n in later])
-        for coef, part in later:
+        for position, (coef, part) in enumerate(later):
             assert isinstance(part, Term)
             value, labels = product(self, part, part.coef * coef)
-            base = write(self, part, value, labels, base, add=not apart)
+            adds = not apart and (position > 0 or bool(now))
+            base = write(self, part, value, labels, base, add=adds)
         return base
 
     def _combine(self, parts: Sequence[tuple[Scalar, Node]], node: Sum) -> int:
@@ -197,6 +206,6 @@ def _apart(parts: Sequence[Node]) -> bool:
             assert isinstance(part, Term)
             ranges.append(bounds(part.out[axis], dict(enumerate(part.extents))))
         ranges.sort()
-        if all(a[1] < b[0] for a, b in zip(ranges, ranges[1:], strict=False)):
+        if all(a[1] < b[0] for a, b in pairwise(ranges)):
             return True
     return False

@@ -152,10 +152,11 @@ def _contract_all(
         if e.size(value) <= prod(extents[k] for k in wanted):
             operands[smallest] = (e.scale(value, coef), labels)
             coef = 1
-    present = {k for _, labels in [*operands, *masks] for k in labels}
-    order = tuple(k for k in wanted if k in present)
+    held = {k for _, labels in operands for k in labels}
+    kept = tuple(k for k in wanted if k in held)
+    order = tuple(k for k in wanted if k in held.union(*(m[1] for m in masks)))
     while len(operands) > 1:
-        i, j = pairwise([labels for _, labels in operands], order, extents)
+        i, j = pairwise([labels for _, labels in operands], kept, extents)
         others = [o for k, o in enumerate(operands) if k not in (i, j)]
         needed = keep.union(*(labels for _, labels in others)) if others else keep
         operands = [*others, _pair(e, operands[i], operands[j], needed, order, extents)]

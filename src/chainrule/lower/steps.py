@@ -23,8 +23,8 @@ __all__ = [
     "Fill",
     "Gather",
     "IndexGrid",
-    "Plan",
     "Place",
+    "Plan",
     "Reduce",
     "Scale",
     "ScatterAdd",
@@ -46,7 +46,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class ViewOp:
-    """One zero-copy rearrangement: reshape, index, transpose, broadcast, diagonal or window."""
+    """One rearrangement: reshape, index, transpose, broadcast, diagonal, window, contiguous."""
 
     name: str
     args: tuple[Any, ...]
@@ -70,7 +70,7 @@ class View(Step):
 class IndexGrid(Step):
     """Integer array of a subscript over ``labels``; inputs are the tables of its look-ups.
 
-    With ``mask`` the boolean array ``subscript ≥ 0``.
+    With ``mask`` the boolean array ``subscript ≥ 0``; with ``below`` clipped into ``[0, below)``.
     """
 
     sub: Sub = 0
@@ -78,6 +78,7 @@ class IndexGrid(Step):
     extents: tuple[int, ...] = ()
     tables: tuple[Any, ...] = ()
     mask: bool = False
+    below: int | None = None
 
 
 @dataclass(slots=True)
@@ -95,6 +96,7 @@ class Reduce(Step):
 class Cumulate(Step):
     axis: int = 0
     reverse: bool = False
+    dtype: str = ""
 
 
 @dataclass(slots=True)
@@ -145,18 +147,28 @@ class Fill(Step):
 
 @dataclass(slots=True)
 class Place(Step):
-    """Write (or add) inputs[1] through a view of the buffer inputs[0], in place."""
+    """Write (or add) inputs[1] through a view of the buffer inputs[0], in place.
+
+    Where the view, of shape ``extents``, meets an element several times, ``loops`` are axes to add
+    along one index after the other.
+    """
 
     ops: tuple[ViewOp, ...] = ()
     add: bool = False
-    coef: Scalar = 1
+    loops: tuple[int, ...] = ()
+    extents: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
 class ScatterAdd(Step):
-    """``buffer[index…] += value`` with repeats: inputs are buffer, value, index arrays."""
+    """``view[…, index…] += value`` with repeats: inputs are buffer, value, index arrays.
 
-    coef: Scalar = 1
+    ``view`` is the buffer under ``ops``; its first ``lead`` axes are the value's first, the index
+    arrays (of the shape of the value's other axes) stand for its last.
+    """
+
+    ops: tuple[ViewOp, ...] = ()
+    lead: int = 0
 
 
 @dataclass(slots=True)
