@@ -1,0 +1,50 @@
+"""How functions are written: text and LaTeX patterns, ``⟨⟩`` for the arguments."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .notation import ATOM, HADAMARD
+
+__all__ = ["FUNCTIONS", "Style", "style_of"]
+
+
+class Style(NamedTuple):
+    text: str
+    latex: str
+    binds: int = ATOM
+
+
+def _call(text: str, latex: str) -> Style:
+    return Style(f"{text}(⟨⟩)", rf"{latex}\left(⟨⟩\right)")
+
+
+_NATIVE = "exp log sin cos tan sinh cosh tanh arcsin arccos arctan det".split()
+
+FUNCTIONS: dict[str, Style] = {name: _call(name, "\\" + name) for name in _NATIVE}
+FUNCTIONS |= {
+    "expit": _call("σ", r"\sigma"),
+    "abs": Style("|⟨⟩|", r"\left|⟨⟩\right|"),
+    "maximum": _call("max", r"\max"),
+    "minimum": _call("min", r"\min"),
+    "gammaln": _call("log Γ", r"\log\Gamma"),
+    "digamma": _call("ψ", r"\psi"),
+    "floor": Style("⌊⟨⟩⌋", r"\lfloor ⟨⟩ \rfloor"),
+    "ceil": Style("⌈⟨⟩⌉", r"\lceil ⟨⟩ \rceil"),
+    "equal": Style("[⟨⟩ = ⟨⟩]", r"[⟨⟩ = ⟨⟩]"),
+    "not_equal": Style("[⟨⟩ ≠ ⟨⟩]", r"[⟨⟩ \ne ⟨⟩]"),
+    "less": Style("[⟨⟩ < ⟨⟩]", r"[⟨⟩ < ⟨⟩]"),
+    "less_equal": Style("[⟨⟩ ≤ ⟨⟩]", r"[⟨⟩ \le ⟨⟩]"),
+    "greater": Style("[⟨⟩ > ⟨⟩]", r"[⟨⟩ > ⟨⟩]"),
+    "greater_equal": Style("[⟨⟩ ≥ ⟨⟩]", r"[⟨⟩ \ge ⟨⟩]"),
+    "logical_not": Style("¬⟨⟩", r"\lnot ⟨⟩", HADAMARD),
+    "logical_and": Style("⟨⟩ ∧ ⟨⟩", r"⟨⟩ \land ⟨⟩", HADAMARD),
+    "logical_or": Style("⟨⟩ ∨ ⟨⟩", r"⟨⟩ \lor ⟨⟩", HADAMARD),
+    "logabsdet": Style("log|det ⟨⟩|", r"\log\left|\det ⟨⟩\right|"),
+}
+
+
+def style_of(op: str) -> Style:
+    """The patterns of a function; any other is written by its name."""
+    known = FUNCTIONS.get(op)
+    return known if known is not None else _call(op, rf"\operatorname{{{op}}}".replace("_", r"\_"))

@@ -1,0 +1,298 @@
+"""Index notation of a quantity: ``Σ_c G[a,c] w[b,c]``.  Every quantity has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+
+from ..expr.extents import ONE, Extent
+from .evaluate import evaluate
+from .functions import style_of
+from .matrix import Matrices, NoMatrixForm, coefficient
+from .notation import (
+    ADD,
+    ATOM,
+    HADAMARD,
+    POSTFIX,
+    PRODUCT,
+    Env,
+    Indexed,
+    Literal,
+    Written,
+    latex_name,
+)
+from .quantity import (
+    Add,
+    Form,
+    Fun,
+    Index,
+    Num,
+    Pow,
+    Prod,
+    Quantity,
+    Sym,
+    Wrap,
+    map_labels,
+)
+
+__all__ = ["Indices"]
+
+_SPARE = "ijklmnabcdpqrstuv"
+
+
+class Indices:
+    """Writes quantities in index notation; ``names`` are written by name."""
+
+    def __init__(self, names: Mapping[Quantity, str], taken: Iterable[str]) -> None:
+        self.names = names
+        self.taken = set(taken)
+        self.matrices = Matrices(names)
+
+    def letters(self, shape: tuple[Extent, ...]) -> tuple[str, ...]:
+        """The letters of the free indices: those of the extents where that is possible."""
+        used: set[str] = set()
+        return tuple(self._letter(extent, used) for extent in shape)
+
+    def _letter(self, extent: Extent, used: set[str]) -> str:
+        text = str(extent)
+        wish = text.lower() if text.isidentifier() else ""
+        for letter in (wish, *_SPARE):
+            if letter and letter not in used and letter not in self.taken:
+                used.add(letter)
+                return letter
+        number = 1
+        while f"i{number}" in used:
+            number += 1
+        used.add(f"i{number}")
+        return f"i{number}"
+
+    def write(self, quantity: Quantity) -> Indexed:
+        """The right-hand side in index notation, under :meth:`letters` of its shape."""
+        texts = (self._text(quantity, False), self._text(quantity, True))
+
+        def compute(env: Env) -> object:
+            return evaluate(quantity, env, self.names)
+
+        return Indexed(texts, compute)
+
+    def _text(self, quantity: Quantity, latex: bool) -> str:
+        writer = _Writer(self, latex)
+        free = self.letters(quantity.shape)
+        labels = []
+        for letter, extent in zip(free, quantity.shape, strict=True):
+            labels.append(writer.label(extent, letter))
+        return writer.element(quantity, tuple(labels), top=True).text
+
+
+class _Writer:
+    """One formula: letters are given to labels as they come."""
+
+    def __init__(self, owner: Indices, latex: bool) -> None:
+        self.owner = owner
+        self.latex = latex
+        self.names: dict[int, str] = {}
+        self.used: set[str] = set()
+
+    def label(self, extent: Extent, letter: str | None = None) -> int:
+        number = len(self.names)
+        if letter is None:
+            letter = self.owner._letter(extent, self.used)
+        self.used.add(letter)
+        self.names[number] = letter
+        return number
+
+    # -- elements -----------------------------------------------------------------------------
+    def element(self, q: Quantity, at: tuple[Index, ...], top: bool = False) -> Written:
+        """Entry ``at`` of a quantity."""
+        name = self.owner.names.get(q) if not top else None
+        if name is None and isinstance(q, Sym):
+            name = q.name
+        if name is not None:
+            return self._entry(latex_name(name) if self.latex else name, at)
+        if isinstance(q, Num):
+            return Literal(q.value).write(self.latex)
+        if isinstance(q, Add):
+            return self._sum(q, at)
+        if isinstance(q, Pow):
+            return self._power(q, at)
+        if isinstance(q, Fun):
+            return self._function(q, at)
+        assert isinstance(q, Prod)
+        return self._product(q, at)
+
+    def _entry(self, name: str, at: tuple[Index, ...]) -> Written:
+        if not at:
+            return Written(name)
+        inside = ",".join(self.index(i) for i in at)
+        if self.latex:
+            base = f"({name})" if "_" in name else name
+            return Written(f"{base}_{{{inside}}}")
+        return Written(f"{name}[{inside}]")
+
+    def index(self, index: Index) -> str:
+        """An index as text."""
+        if isinstance(index, int):
+            return self.names[index]
+        text = ""
+        minus = "-" if self.latex else "−"
+        for coef, key in index.parts:
+            size = abs(coef)
+            front = "" if size == ONE else f"{size} "
+            body = front + self._key(key)
+            if not text:
+                text = minus + body if coef.negative else body
+            else:
+                text += minus + body if coef.negative else "+" + body
+        if index.const or not text:
+            const = str(abs(index.const)).replace(" ", "")
+            if not text:
+                return minus + const if index.const.negative else const
+            text += (minus if index.const.negative else "+") + const
+        return text
+
+    def _key(self, key: int | Wrap) -> str:
+        if isinstance(key, int):
+            return self.names[key]
+        inside = [self.index(s) for s in key.subs]
+        if key.kind == "look":
+            assert key.table is not None
+            return self.element(key.table, key.subs).text
+        if key.kind == "mod":
+            return f"({inside[0]} mod {key.n})"
+        return f"⌊({inside[0]})/{key.n}⌋" if not self.latex else (
+            rf"\lfloor ({inside[0]})/{key.n} \rfloor"
+        )  # fmt: skip
+
+    # -- sums, powers, functions --------------------------------------------------------------
+    def _sum(self, total: Add, at: tuple[Index, ...]) -> Written:
+        if not total.parts:
+            return Written("0")
+        common = coefficient([c for c, _ in total.parts])
+        minus = "-" if self.latex else "−"
+        pieces: list[str] = []
+        parts = sorted(total.parts, key=lambda p: (p[0] / common).negative)
+        for coef, q in parts:
+            rest = coef / common
+            if isinstance(q, Num):
+                rest, body = rest * q.value, None
+            else:
+                body = self.element(q, at)
+            written = self._scaled(rest, [body] if body is not None else [])
+            pieces.append(written.text if written.text.startswith(minus)
+                          else written.within(HADAMARD, self.latex))  # fmt: skip
+        text = pieces[0]
+        for piece in pieces[1:]:
+            text += f" {minus} {piece[len(minus):]}" if piece.startswith(minus) else f" + {piece}"
+        return Written(text, ADD) if common == ONE else self._scaled(common, [Written(text, ADD)])
+
+    def _scaled(self, coef: Extent, factors: list[Written]) -> Written:
+        minus = ("-" if self.latex else "−") if coef.negative else ""
+        top, bottom = abs(coef).fraction(self.latex)
+        parts = [w.within(PRODUCT, self.latex) for w in factors]
+        if len(factors) > 1:
+            parts = [w.within(POSTFIX, self.latex) for w in factors]
+        space = r" \, " if self.latex else " "
+        if self.latex and bottom != "1":
+            front = rf"\frac{{{top}}}{{{bottom}}}"
+            return Written(minus + space.join([front, *parts]), ADD if minus else PRODUCT)
+        if top != "1" or not parts:
+            parts.insert(0, top if " + " not in top and " − " not in top else f"({top})")
+        text = space.join(parts)
+        if bottom != "1":
+            under = bottom if " " not in bottom else f"({bottom})"
+            text += f"/{under}" if len(parts) == 1 else f" / {under}"
+        if not minus and len(parts) == 1 and bottom == "1" and factors:
+            return Written(text, max(factors[0].binds, PRODUCT))
+        return Written(minus + text, ADD if minus else PRODUCT)
+
+    def _power(self, q: Pow, at: tuple[Index, ...]) -> Written:
+        body = self.element(q.base, at)
+        e = q.exponent
+        if e == Fraction(1, 2):
+            if self.latex:
+                return Written(rf"\sqrt{{{body.text}}}")
+            return Written("√" + body.within(ATOM, False), POSTFIX)
+        if e < 0:
+            below = self.element(q.base, at) if e == -1 else None
+            if below is None:
+                positive = Pow(q.base, -e)
+                below = self._power(positive, at)
+            if self.latex:
+                return Written(rf"\frac{{1}}{{{below.text}}}")
+            return Written("1/" + below.within(POSTFIX, False), PRODUCT)
+        mark = f"^{{{e}}}" if self.latex else _raised(e)
+        return Written(body.within(ATOM, self.latex) + mark, POSTFIX)
+
+    def _function(self, q: Fun, at: tuple[Index, ...]) -> Written:
+        if q.whole:
+            try:
+                whole = self.owner.matrices.write(q)
+            except NoMatrixForm:
+                style = style_of(q.op)
+                inner = ", ".join(
+                    self.element(a, tuple(self.label(e, "·") for e in a.shape)).text
+                    for a in q.args
+                )
+                text = (style.latex if self.latex else style.text).replace("⟨⟩", inner)
+                return self._entry(text, at)
+            return self._entry(whole.write(self.latex).within(ATOM, self.latex), at)
+        style = style_of(q.op)
+        level = HADAMARD if style.binds != ATOM else ADD
+        texts = [
+            self.element(a, at if a.shape else ()).within(level, self.latex) for a in q.args
+        ]
+        pattern = style.latex if self.latex else style.text
+        if pattern.count("⟨⟩") == len(texts):
+            for text in texts:
+                pattern = pattern.replace("⟨⟩", text, 1)
+        else:
+            pattern = pattern.replace("⟨⟩", ", ".join(texts))
+        return Written(pattern, style.binds)
+
+    # -- products -----------------------------------------------------------------------------
+    def _product(self, q: Prod, at: tuple[Index, ...]) -> Written:
+        mapping: dict[int, Index] = {}
+        brackets: list[tuple[Index, Index]] = []
+        for axis, (sub, here) in enumerate(zip(q.out, at, strict=True)):
+            if isinstance(sub, int) and sub not in mapping and q.extents[sub] == q.shape[axis]:
+                mapping[sub] = here
+            elif isinstance(sub, Form) and not sub.parts and q.shape[axis] == ONE:
+                continue
+            else:
+                brackets.append((here, sub))
+        summed = []
+        for label, extent in enumerate(q.extents):
+            if label not in mapping:
+                fresh = self.label(extent)
+                mapping[label] = fresh
+                summed.append(fresh)
+        parts = []
+        for factor, subs in q.factors:
+            parts.append(self.element(factor, tuple(map_labels(s, mapping) for s in subs)))
+        for here, sub in brackets:
+            equation = f"{self.index(here)} = {self.index(map_labels(sub, mapping))}"
+            parts.append(Written(f"[{equation}]"))
+        for constraint in q.constraints:
+            sign = r" \ge 0" if self.latex else " ≥ 0"
+            parts.append(Written(f"[{self.index(map_labels(constraint, mapping))}{sign}]"))
+        body = self._scaled(q.coef, parts)
+        if not summed:
+            return body
+        letters = ",".join(self.names[k] for k in summed)
+        if self.latex:
+            sigma = rf"\sum_{{{letters}}} "
+        else:
+            sigma = f"Σ_{letters} " if len(summed) == 1 else f"Σ_({letters}) "
+        for k in summed:
+            self.used.discard(self.names[k])
+        if body.text.startswith(("−", "-")):
+            return Written(body.text[0] + sigma + body.text[1:], ADD)
+        return Written(sigma + body.text, PRODUCT)
+
+
+def _raised(e: Fraction) -> str:
+    if e.denominator == 1:
+        return str(e).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"^({e})"
+
+

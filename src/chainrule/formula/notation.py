@@ -1,0 +1,508 @@
+"""Notation: trees that print themselves as text and as LaTeX, and evaluate themselves.
+
+Vectors are columns, so a value is a 0-d number, an n×1 column, or a matrix.  Evaluation follows
+the written operations one by one and refuses what the notation does not allow (a product whose
+inner sizes differ, a sum of different shapes): what is checked is what is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..expr.extents import ONE, Extent
+
+__all__ = [
+    "ADD", "ATOM", "HADAMARD", "POSTFIX", "PRODUCT",
+    "Apply", "Diag", "DiagonalOf", "Env", "Hadamard", "Identity", "Indexed", "Inverse", "Literal",
+    "Name", "Norm", "Notation", "Ones", "Plus", "Power", "Product", "Scaled", "Summed", "Trace",
+    "Transpose", "Written", "latex_name",
+]  # fmt: skip
+
+Value: TypeAlias = Any
+ADD, HADAMARD, PRODUCT, POSTFIX, ATOM = range(5)
+
+
+class Env(NamedTuple):
+    """What evaluation needs: values by name, sizes of the extents, functions by name."""
+
+    values: Mapping[str, Value]
+    sizes: Mapping[str, int]
+    functions: Mapping[str, Callable[..., Any]]
+
+
+class Written(NamedTuple):
+    """A piece of text and how tightly it binds."""
+
+    text: str
+    binds: int = ATOM
+
+    def within(self, level: int, latex: bool) -> str:
+        """The text, in parentheses where it binds less tightly than ``level``."""
+        if self.binds >= level:
+            return self.text
+        return rf"\left({self.text}\right)" if latex else f"({self.text})"
+
+
+class Notation:
+    """Base of all notation trees."""
+
+    def write(self, latex: bool) -> Written:
+        """The text and its binding strength."""
+        raise NotImplementedError
+
+    def value(self, env: Env) -> Value:
+        """The value of what is written."""
+        raise NotImplementedError
+
+    @property
+    def text(self) -> str:
+        """Unicode text on one line."""
+        return self.write(False).text
+
+    @property
+    def latex(self) -> str:
+        """LaTeX, without delimiters."""
+        return self.write(True).text
+
+
+_GREEK = frozenset(
+    "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi "
+    "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split()
+)
+
+
+def latex_name(name: str) -> str:
+    """``w1`` as ``w_{1}``, ``sigma`` as ``\\sigma``, long names upright."""
+    if "." in name:
+        name = name.rsplit(".", 1)[1]
+    stem = name.rstrip("0123456789").rstrip("_")
+    digits = name[len(stem) :].lstrip("_")
+    head, _, tail = stem.partition("_")
+    if head in _GREEK:
+        text = "\\" + head
+    elif len(head) == 1:
+        text = head
+    else:
+        text = rf"\mathrm{{{head}}}"
+    below = ",".join(part for part in (tail.replace("_", r"\_"), digits) if part)
+    return f"{text}_{{{below}}}" if below else text
+
+
+def _column(value: Value) -> Value:
+    value = np.asarray(value)
+    return value[:, None] if value.ndim == 1 else value
+
+
+def _is_number(value: Value) -> bool:
+    return value.ndim == 0 or value.shape == (1, 1)
+
+
+def _number(value: Value) -> Value:
+    return value.reshape(()) if value.shape == (1, 1) else value
+
+
+@dataclass(frozen=True)
+class Name(Notation):
+    """A named array or definition."""
+
+    name: str
+    ndim: int
+
+    def write(self, latex: bool) -> Written:
+        return Written(latex_name(self.name) if latex else self.name)
+
+    def value(self, env: Env) -> Value:
+        return _column(env.values[self.name])
+
+
+@dataclass(frozen=True)
+class Literal(Notation):
+    """A number, or an expression of extents."""
+
+    number: Extent
+
+    def write(self, latex: bool) -> Written:
+        top, bottom = self.number.fraction(latex)
+        sum_above = len(self.number.top) > 1 or self.number.negative
+        if bottom == "1":
+            return Written(top, ADD if sum_above else (PRODUCT if " " in top else ATOM))
+        if latex:
+            return Written(rf"\frac{{{top}}}{{{bottom}}}", ATOM)
+        return Written(str(self.number), PRODUCT)
+
+    def value(self, env: Env) -> Value:
+        return np.asarray(self.number.value(env.sizes))
+
+
+@dataclass(frozen=True)
+class Ones(Notation):
+    """The column of ones."""
+
+    extent: Extent
+
+    def write(self, latex: bool) -> Written:
+        return Written(r"\mathbf{1}" if latex else "𝟏")
+
+    def value(self, env: Env) -> Value:
+        return np.ones((int(self.extent.value(env.sizes)), 1))
+
+
+@dataclass(frozen=True)
+class Identity(Notation):
+    """The identity matrix."""
+
+    extent: Extent
+
+    def write(self, latex: bool) -> Written:
+        return Written("I")
+
+    def value(self, env: Env) -> Value:
+        return np.eye(int(self.extent.value(env.sizes)))
+
+
+@dataclass(frozen=True)
+class Transpose(Notation):
+    """``Xᵀ``."""
+
+    inner: Notation
+
+    def write(self, latex: bool) -> Written:
+        if isinstance(self.inner, Inverse):
+            text = self.inner.inner.write(latex).within(ATOM, latex)
+            return Written(text + (r"^{-\top}" if latex else "⁻ᵀ"), POSTFIX)
+        text = self.inner.write(latex).within(ATOM, latex)
+        return Written(text + (r"^\top" if latex else "ᵀ"), POSTFIX)
+
+    def value(self, env: Env) -> Value:
+        inner = self.inner.value(env)
+        return inner if inner.ndim == 0 else inner.T
+
+
+@dataclass(frozen=True)
+class Inverse(Notation):
+    """``A⁻¹``, the matrix inverse."""
+
+    inner: Notation
+
+    def write(self, latex: bool) -> Written:
+        text = self.inner.write(latex).within(ATOM, latex)
+        return Written(text + ("^{-1}" if latex else "⁻¹"), POSTFIX)
+
+    def value(self, env: Env) -> Value:
+        return np.linalg.inv(self.inner.value(env))
+
+
+@dataclass(frozen=True)
+class Product(Notation):
+    """The matrix product of two or more factors."""
+
+    factors: tuple[Notation, ...]
+
+    def write(self, latex: bool) -> Written:
+        texts = [f.write(latex).within(POSTFIX, latex) for f in self.factors]
+        return Written((r" \, " if latex else " ").join(texts), PRODUCT)
+
+    def value(self, env: Env) -> Value:
+        result = self.factors[0].value(env)
+        for factor in self.factors[1:]:
+            result = result @ factor.value(env)
+        return result
+
+
+@dataclass(frozen=True)
+class Scaled(Notation):
+    """Scalars times something: ``2 λ x / N``; ``below`` stands in the denominator."""
+
+    coef: Extent
+    above: tuple[Notation, ...]
+    below: tuple[Notation, ...]
+    body: Notation | None
+
+    def write(self, latex: bool) -> Written:
+        sign = self.coef.negative
+        top, bottom = abs(self.coef).fraction(latex)
+        minus = ("-" if latex else "−") if sign else ""
+        level = ADD if sign else PRODUCT
+        space = r" \, " if latex else " "
+        uppers = [a.write(latex).within(POSTFIX, latex) for a in self.above]
+        body = None if self.body is None else self.body.write(latex)
+        lowers = [b.write(latex) for b in self.below]
+        if top != "1":
+            uppers.insert(0, top if " + " not in top and " − " not in top else f"({top})")
+        divided = bottom != "1" or lowers
+        if latex:
+            if divided:
+                low = [bottom] if bottom != "1" else []
+                low += [w.text if len(lowers) == 1 and not low else w.within(POSTFIX, True)
+                        for w in lowers]  # fmt: skip
+                above = space.join(uppers)
+                if not above and body is not None and body.binds < PRODUCT:
+                    above, body = body.text, None
+                fraction = rf"\frac{{{above or 1}}}{{{space.join(low)}}}"
+                parts = [fraction]
+            else:
+                parts = uppers
+            parts += [body.within(PRODUCT, True)] if body is not None else []
+            return Written(minus + space.join(parts), level)
+        parts = uppers + ([body.within(PRODUCT, False)] if body is not None else [])
+        text = " ".join(parts) or "1"
+        if divided:
+            low = [bottom] if bottom != "1" else []
+            low += [w.within(POSTFIX, False) for w in lowers]
+            under = low[0] if len(low) == 1 else f"({' '.join(low)})"
+            if len(low) == 1 and low[0] == bottom and " " in bottom:
+                under = f"({bottom})"
+            loose = len(parts) > 1 or (body is not None and body.binds == PRODUCT)
+            text += f" / {under}" if loose else f"/{under}"
+        return Written(minus + text, level)
+
+    def value(self, env: Env) -> Value:
+        result = np.asarray(self.coef.value(env.sizes))
+        for scalar in self.above:
+            result = result * _must_be_number(scalar.value(env))
+        for scalar in self.below:
+            result = result / _must_be_number(scalar.value(env))
+        return result if self.body is None else result * self.body.value(env)
+
+
+def _must_be_number(value: Value) -> Value:
+    if not _is_number(value):
+        raise ValueError(f"a number is written where the value has shape {value.shape}")
+    return _number(value)
+
+
+@dataclass(frozen=True)
+class Hadamard(Notation):
+    """Elementwise products; ``below`` are divided by."""
+
+    factors: tuple[Notation, ...]
+    below: tuple[Notation, ...] = ()
+
+    def write(self, latex: bool) -> Written:
+        texts = [f.write(latex).within(POSTFIX, latex) for f in self.factors]
+        text = (r" \odot " if latex else " ⊙ ").join(texts) or "1"
+        for divisor in self.below:
+            text += (r" \oslash " if latex else " ⊘ ") + divisor.write(latex).within(POSTFIX, latex)
+        return Written(text, HADAMARD)
+
+    def value(self, env: Env) -> Value:
+        values = [f.value(env) for f in (*self.factors, *self.below)]
+        if len({v.shape for v in values}) > 1:
+            raise ValueError(f"⊙ of shapes {[v.shape for v in values]}")
+        result = np.ones_like(values[0])
+        for v in values[: len(self.factors)]:
+            result = result * v
+        for v in values[len(self.factors) :]:
+            result = result / v
+        return result
+
+
+@dataclass(frozen=True)
+class Plus(Notation):
+    """A sum; signs come from the parts.  Numbers are added to every element."""
+
+    parts: tuple[Notation, ...]
+
+    def write(self, latex: bool) -> Written:
+        text = ""
+        minus = "-" if latex else "−"
+        for part in self.parts:
+            written = part.write(latex)
+            body = written.text if written.text.startswith(minus) else written.within(ADD, latex)
+            if isinstance(part, Plus):
+                body = written.within(HADAMARD, latex)
+            if not text:
+                text = body
+            elif body.startswith(minus):
+                text += f" {minus} {body[len(minus) :]}"
+            else:
+                text += f" + {body}"
+        return Written(text, ADD)
+
+    def value(self, env: Env) -> Value:
+        values = [p.value(env) for p in self.parts]
+        shapes = {
+            v.shape
+            for p, v in zip(self.parts, values, strict=True)
+            if not (_is_number(v) and isinstance(p, Literal))
+        }
+        if len(shapes) > 1 and len({s for s in shapes if s not in ((), (1, 1))}) != len(shapes) - 1:
+            raise ValueError(f"sum of shapes {sorted(shapes)}")
+        if len({s for s in shapes if s not in ((), (1, 1))}) > 1:
+            raise ValueError(f"sum of shapes {sorted(shapes)}")
+        result = np.asarray(0.0)
+        for v in values:
+            result = result + (_number(v) if _is_number(v) else v)
+        return result
+
+
+@dataclass(frozen=True)
+class Power(Notation):
+    """An elementwise power; ``√x`` and ``1/x`` where that is the custom."""
+
+    inner: Notation
+    exponent: Fraction
+    matrix: bool
+
+    def write(self, latex: bool) -> Written:
+        e = self.exponent
+        if e == Fraction(1, 2):
+            body = self.inner.write(latex)
+            if latex:
+                return Written(rf"\sqrt{{{body.text}}}")
+            return Written("√" + body.within(ATOM, False), POSTFIX)
+        if e < 0:
+            rest = self if e == -1 else Power(self.inner, -e, self.matrix)
+            body = (self.inner if e == -1 else rest).write(latex)
+            if latex:
+                return Written(rf"\frac{{1}}{{{body.text}}}")
+            return Written("1/" + body.within(POSTFIX, False), PRODUCT)
+        body_text = self.inner.write(latex).within(ATOM, latex)
+        if self.matrix:
+            if e == 2:
+                joined = (r" \odot " if latex else " ⊙ ").join([body_text, body_text])
+                return Written(joined, HADAMARD)
+            mark = rf"^{{\circ {e}}}" if latex else "^∘" + _superscript(e)
+            return Written(body_text + mark, POSTFIX)
+        return Written(body_text + (f"^{{{e}}}" if latex else _superscript(e)), POSTFIX)
+
+    def value(self, env: Env) -> Value:
+        inner = self.inner.value(env)
+        e = self.exponent
+        if e.denominator == 1:
+            return inner ** int(e) if e > 0 else 1.0 / inner ** int(-e)
+        return inner ** float(e)
+
+
+def _superscript(e: Fraction) -> str:
+    if e.denominator == 1:
+        return str(e).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"^({e})"
+
+
+@dataclass(frozen=True)
+class Apply(Notation):
+    """A function of arguments; ``pattern`` may hold ``{}`` for infix notation."""
+
+    op: str
+    args: tuple[Notation, ...]
+    text_pattern: str
+    latex_pattern: str
+    binds: int = ATOM
+    params: tuple[Any, ...] = ()
+
+    def write(self, latex: bool) -> Written:
+        level = HADAMARD if self.binds != ATOM else ADD
+        texts = [a.write(latex).within(level, latex) for a in self.args]
+        pattern = self.latex_pattern if latex else self.text_pattern
+        if pattern.count("⟨⟩") == len(texts):
+            for text in texts:
+                pattern = pattern.replace("⟨⟩", text, 1)
+        else:
+            pattern = pattern.replace("⟨⟩", ", ".join(texts))
+        return Written(pattern, self.binds)
+
+    def value(self, env: Env) -> Value:
+        args = [a.value(env) for a in self.args]
+        shapes = {a.shape for a in args if not _is_number(a)}
+        if len(shapes) > 1 and not self.params:
+            raise ValueError(f"{self.op} of shapes {sorted(shapes)}")
+        return np.asarray(env.functions[self.op](*args, *self.params))
+
+
+@dataclass(frozen=True)
+class Diag(Notation):
+    """``diag(v)``: the diagonal matrix of a column."""
+
+    inner: Notation
+
+    def write(self, latex: bool) -> Written:
+        head = r"\operatorname{diag}" if latex else "diag"
+        body = self.inner.write(latex).text
+        return Written(head + (rf"\left({body}\right)" if latex else f"({body})"))
+
+    def value(self, env: Env) -> Value:
+        inner = self.inner.value(env)
+        if inner.ndim != 2 or inner.shape[1] != 1:
+            raise ValueError(f"diag of shape {inner.shape}")
+        return np.diag(inner[:, 0])
+
+
+@dataclass(frozen=True)
+class DiagonalOf(Diag):
+    """``diag(A)``: the diagonal of a matrix as a column."""
+
+    def value(self, env: Env) -> Value:
+        return np.diagonal(self.inner.value(env))[:, None]
+
+
+@dataclass(frozen=True)
+class Trace(Notation):
+    """``tr(A)``."""
+
+    inner: Notation
+
+    def write(self, latex: bool) -> Written:
+        head = r"\operatorname{tr}" if latex else "tr"
+        body = self.inner.write(latex).text
+        return Written(head + (rf"\left({body}\right)" if latex else f"({body})"))
+
+    def value(self, env: Env) -> Value:
+        return np.asarray(np.trace(self.inner.value(env)))
+
+
+@dataclass(frozen=True)
+class Norm(Notation):
+    """``‖x‖`` or ``‖x‖²``: Euclidean, for a matrix Frobenius."""
+
+    inner: Notation
+    squared: bool
+    matrix: bool
+
+    def write(self, latex: bool) -> Written:
+        body = self.inner.write(latex).text
+        square = self.squared
+        if latex:
+            below = "_F" if self.matrix else ""
+            return Written(rf"\left\|{body}\right\|{below}" + ("^2" if square else ""), POSTFIX)
+        return Written(f"‖{body}‖{'_F' if self.matrix else ''}{'²' if square else ''}", POSTFIX)
+
+    def value(self, env: Env) -> Value:
+        total = np.sum(self.inner.value(env) ** 2)
+        return np.asarray(total if self.squared else np.sqrt(total))
+
+
+@dataclass(frozen=True)
+class Summed(Notation):
+    """``Σ`` of all elements."""
+
+    inner: Notation
+
+    def write(self, latex: bool) -> Written:
+        body = self.inner.write(latex).within(ATOM, latex)
+        return Written((r"\sum " if latex else "Σ ") + body, PRODUCT)
+
+    def value(self, env: Env) -> Value:
+        return np.asarray(np.sum(self.inner.value(env)))
+
+
+@dataclass(frozen=True)
+class Indexed(Notation):
+    """Index notation; text, LaTeX and value come from :mod:`.indices`."""
+
+    texts: tuple[str, str]
+    compute: Callable[[Env], Value]
+
+    def write(self, latex: bool) -> Written:
+        return Written(self.texts[latex], ADD)
+
+    def value(self, env: Env) -> Value:
+        return self.compute(env)
+
+
+UNIT = Literal(ONE)

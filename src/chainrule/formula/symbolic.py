@@ -1,0 +1,298 @@
+"""From numbers to names: two traces at different sizes become one graph of quantities.
+
+The function is traced twice, with a different prime for each named extent.  The two graphs are
+walked side by side; a number that is the same in both is literal, one that differs is solved for
+as an expression of the names (``N``, ``2 N``, ``N − 1``, ``1/N``, ``1/√D`` …).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from ..expr.extents import ONE, Extent, Number, exact, extent, name
+from ..expr.nodes import Box, Call, Const, Leaf, Map, Node, Scalar, Sum, Term
+from ..expr.subs import Affine, Look, Sub
+from ..expr.walk import topological
+from .algebra import Algebra
+from .quantity import Form, Fun, Index, Num, Quantity, Sym, Wrap
+
+__all__ = ["PRIMES", "FormulaError", "Translator", "solve"]
+
+#: Two sizes for each name, in the order of the names.
+PRIMES = tuple(
+    zip(
+        (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59),
+        (89, 61, 97, 67, 101, 71, 103, 73, 107, 79, 109, 83, 113),
+        strict=True,
+    )
+)
+
+
+class FormulaError(TypeError):
+    """No formula can be given; says why and what to do."""
+
+
+_DIFFERS = (
+    "the computation depends on the sizes in a way that no single formula covers: at {a} and at "
+    "{b} it runs different operations ({x} against {y}). Give the sizes that the function loops "
+    "over or branches on as numbers, for example x=(64, 3) or x='N 3'."
+)
+_UNSOLVED = (
+    "the number {x} at sizes {a} becomes {y} at {b}, which is no simple expression of the names "
+    "{names}. Give the sizes that it depends on as numbers."
+)
+
+
+def _powers(names: Sequence[str]) -> Iterator[Extent]:
+    """Monomials, the simplest first."""
+    single = (1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))
+    for power in single:
+        for key in names:
+            yield name(key) ** power
+    for a, b in itertools.combinations(names, 2):
+        for p, q in ((1, 1), (-1, -1), (1, -1), (-1, 1)):
+            yield name(a) ** p * name(b) ** q
+    for a, b, c in itertools.combinations(names, 3):
+        for signs in ((1, 1, 1), (-1, -1, -1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)):
+            yield name(a) ** signs[0] * name(b) ** signs[1] * name(c) ** signs[2]
+
+
+def _near(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-12 * max(abs(a), abs(b))
+
+
+def _short(value: float) -> Number | None:
+    number = exact(value)
+    if isinstance(number, Fraction):
+        return number if number.denominator <= 64 else None
+    near = Fraction(value).limit_denominator(64)
+    return near if near and _near(float(near), value) else None
+
+
+def solve(
+    x: float, y: float, first: Mapping[str, int], second: Mapping[str, int]
+) -> Extent | None:
+    """The expression of the names with value ``x`` at sizes ``first`` and ``y`` at ``second``."""
+    if type(x) is type(y) and x == y:
+        return extent(x)
+    names = list(first)
+    loose: Extent | None = None
+    for mono in _powers(names):
+        factor = x / mono.value(first)
+        if _near(factor * mono.value(second), y):
+            number = _short(factor)
+            if number is not None:
+                return mono * number
+            loose = loose or mono * exact(factor)
+    for a, b, power in ((x, y, 1), (1 / x if x else 0.0, 1 / y if y else 0.0, -1)):
+        found = _affine(a, b, names, first, second)
+        if found is not None:
+            return found**power
+    return loose
+
+
+def _affine(
+    x: float, y: float, names: Sequence[str], first: Mapping[str, int], second: Mapping[str, int]
+) -> Extent | None:
+    """``a·m + b`` for a monomial m, or ``±n ± m + b``."""
+    for mono in _powers(names):
+        u, v = mono.value(first), mono.value(second)
+        if u < 1 or u == v:
+            continue
+        slope = _short((y - x) / (v - u)) if y != x else None
+        if slope is None or abs(slope) > 16 or Fraction(slope).denominator > 4:
+            continue
+        shift = _short(x - float(slope) * u)
+        if shift is not None and abs(shift) <= 64 and _near(float(slope) * v + float(shift), y):
+            return mono * slope + shift
+    for n, m in itertools.permutations(names, 2):
+        for p, q in ((1, 1), (1, -1), (-1, -1), (2, 1), (2, -1)):
+            left = x - p * first[n] - q * first[m]
+            right = y - p * second[n] - q * second[m]
+            if left == right and abs(left) <= 64 and float(left).is_integer():
+                return name(n) * p + name(m) * q + int(left)
+    return None
+
+
+class Translator:
+    """Walks two isomorphic graphs in parallel and builds simplified quantities."""
+
+    def __init__(
+        self, algebra: Algebra, first: Mapping[str, int], second: Mapping[str, int]
+    ) -> None:
+        self.algebra = algebra
+        self.first = first
+        self.second = second
+        self.known: dict[Node, Quantity] = {}
+        self.symbols: dict[Node, str] = {}
+        self.labels: dict[Node, str] = {}
+        self.names: dict[Quantity, str] = {}
+        self._partner: dict[Node, Node] = {}
+        self._numbers: dict[tuple[Any, Any], Extent] = {}
+
+    # -- numbers ------------------------------------------------------------------------------
+    def number(self, x: Scalar, y: Scalar) -> Extent:
+        """The extent of a pair of numbers."""
+        if isinstance(x, complex) or isinstance(y, complex):
+            raise FormulaError("formulas of complex numbers are not supported; use real arrays")
+        key = (x, y)
+        if key not in self._numbers:
+            found = solve(x, y, self.first, self.second)
+            if found is None:
+                raise FormulaError(
+                    _UNSOLVED.format(x=x, y=y, a=dict(self.first), b=dict(self.second),
+                                     names=", ".join(self.first))  # fmt: skip
+                )
+            self._numbers[key] = found
+        return self._numbers[key]
+
+    def shape(self, a: Node, b: Node) -> tuple[Extent, ...]:
+        """The symbolic shape of a pair of nodes."""
+        if len(a.shape) != len(b.shape):
+            raise self._differs(a, b)
+        return tuple(self.number(x, y) for x, y in zip(a.shape, b.shape, strict=True))
+
+    def _differs(self, a: object, b: object) -> FormulaError:
+        return FormulaError(
+            _DIFFERS.format(a=dict(self.first), b=dict(self.second), x=_what(a), y=_what(b))
+        )
+
+    # -- indices ------------------------------------------------------------------------------
+    def index(self, a: Sub, b: Sub) -> Index:
+        """The symbolic index of a pair of subscripts."""
+        if isinstance(a, int) and isinstance(b, int) and a == b:
+            return a
+        if not isinstance(a, Affine) or not isinstance(b, Affine):
+            raise self._differs(a, b)
+        if len(a.parts) != len(b.parts):
+            raise self._differs(a, b)
+        parts: list[tuple[Extent, int | Wrap]] = []
+        for (c, k), (d, m) in zip(a.parts, b.parts, strict=True):
+            parts.append((self.number(c, d), self._key(k, m)))
+        return Form(self.number(a.const, b.const), tuple(parts))
+
+    def _key(self, k: Any, m: Any) -> int | Wrap:
+        if type(k) is not type(m):
+            raise self._differs(k, m)
+        if isinstance(k, int):
+            if k != m:
+                raise self._differs(k, m)
+            return k
+        if isinstance(k, Look):
+            subs = tuple(self.index(s, t) for s, t in zip(k.subs, m.subs, strict=True))
+            return Wrap("look", self.number(k.n, m.n), subs, self.known[k.table])
+        return Wrap(type(k).__name__.lower(), self.number(k.n, m.n), (self.index(k.sub, m.sub),))
+
+    # -- nodes --------------------------------------------------------------------------------
+    def roots(self, ones: Sequence[Node], others: Sequence[Node]) -> list[Quantity]:
+        """The quantities of nodes of the first trace, given those of the second."""
+        uses = Counter(child for node in topological(ones) for child in node.children)
+        stack = [(a, b, False) for a, b in zip(ones, others, strict=True)][::-1]
+        while stack:
+            a, b, expanded = stack.pop()
+            if self._partner.get(a, b) is not b:
+                raise self._differs(a, b)
+            if a in self.known:
+                continue
+            if not expanded:
+                if type(a) is not type(b) or len(a.children) != len(b.children):
+                    raise self._differs(a, b)
+                stack.append((a, b, True))
+                pairs = zip(a.children, b.children, strict=True)
+                stack.extend((x, y, False) for x, y in reversed(list(pairs)))
+                continue
+            self._partner[a] = b
+            found = self.known[a] = self._quantity(a, b)
+            self._keep(a, found, uses[a] > 1)
+        return [self.known[node] for node in ones]
+
+    def _keep(self, node: Node, found: Quantity, shared: bool) -> None:
+        if isinstance(found, Sym | Num) or not found.children:
+            return
+        if node in self.labels:
+            self.algebra.kept.add(found)
+            self.names.setdefault(found, self.labels[node])
+        elif shared:
+            self.algebra.kept.add(found)
+
+    def _quantity(self, a: Node, b: Node) -> Quantity:
+        shape = self.shape(a, b)
+        algebra = self.algebra
+        if isinstance(a, Leaf):
+            if a not in self.symbols:
+                raise FormulaError("a value from outside of the function has no name")
+            return Sym(self.symbols[a], shape)
+        if isinstance(a, Const) and isinstance(b, Const):
+            return Num(self.number(a.value, b.value))
+        if isinstance(a, Box):
+            return self.known[a.node]
+        if isinstance(a, Sum) and isinstance(b, Sum):
+            if len(a.parts) != len(b.parts):
+                raise self._differs(a, b)
+            return algebra.add(
+                [
+                    (self.number(c, d), self.known[n])
+                    for (c, n), (d, _) in zip(a.parts, b.parts, strict=True)
+                ],
+                shape,
+            )
+        if isinstance(a, Term) and isinstance(b, Term):
+            return self._term(a, b, shape)
+        if isinstance(a, Map) and isinstance(b, Map) and a.op == b.op:
+            params = () if a.op == "astype" else a.params
+            return algebra.fun(a.op, tuple(self.known[n] for n in a.args), shape, params)
+        if isinstance(a, Call) and isinstance(b, Call) and (a.op, a.index) == (b.op, b.index):
+            args = tuple(self.known[n] for n in a.args)
+            if a.params != b.params:
+                raise self._differs(a, b)
+            return Fun(a.op, args, shape, (*a.params, a.index), whole=True)
+        raise self._differs(a, b)
+
+    def _term(self, a: Term, b: Term, shape: tuple[Extent, ...]) -> Quantity:
+        if (len(a.factors), len(a.extents), len(a.constraints)) != (
+            len(b.factors),
+            len(b.extents),
+            len(b.constraints),
+        ):
+            raise self._differs(a, b)
+        extents = {
+            k: self.number(x, y) for k, (x, y) in enumerate(zip(a.extents, b.extents, strict=True))
+        }
+        factors = [
+            (self.known[n], tuple(self.index(s, t) for s, t in zip(subs, other, strict=True)))
+            for (n, subs), (_, other) in zip(a.factors, b.factors, strict=True)
+        ]
+        out = [self.index(s, t) for s, t in zip(a.out, b.out, strict=True)]
+        return self.algebra.prod(
+            self.number(a.coef, b.coef) if a.coef != 1 else ONE,
+            extents,
+            factors,
+            out,
+            [self.index(s, t) for s, t in self._matched(a.constraints, b.constraints)],
+            shape,
+        )
+
+    def _matched(self, a: Sequence[Sub], b: Sequence[Sub]) -> list[tuple[Sub, Sub]]:
+        """Constraints are sorted by their text: pair those that fit each other."""
+        for order in itertools.islice(itertools.permutations(b), 24):
+            try:
+                for x, y in zip(a, order, strict=True):
+                    self.index(x, y)
+            except FormulaError:
+                continue
+            return list(zip(a, order, strict=True))
+        if a:
+            raise self._differs(a, b)
+        return []
+
+
+def _what(value: object) -> str:
+    if isinstance(value, Map | Call):
+        return value.op
+    if isinstance(value, Node):
+        return f"{value.kind} of shape {value.shape}"
+    return str(value)
