@@ -20,7 +20,7 @@ qr                  A (m, n), m ≥ n                      q (m, n), r (n, n)
 pinv                A (m, n); rcond or None              A⁺ (n, m)
 expm                A (n, n)                             eᴬ
 expm_jacobian       A (n, n)                             ∂eᴬ[i, j]/∂A[k, l], an operator
-segment_products    a (m,)                               Π a[k] for j < k ≤ i (0 for i < j), operator
+segment_products    a (m,)                               Π a[k] over j < k ≤ i, an operator
 recurrence          a (m,), b (m,); reverse              y[i] = a[i] y[i-1] + b[i];
                                                          reversed: y[i] = a[i+1] y[i+1] + b[i]
 cumprod             x (m,)                               running products

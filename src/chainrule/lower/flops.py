@@ -61,8 +61,8 @@ _OTHER: dict[str, Callable[[Call], float]] = {
     "argsort": _sorted,
     "last_writer": _sorted,
 }
-for _name in "segment_products cumprod prod amax amin any all argmax argmin nonzero".split():
-    _OTHER[_name] = _visited
+_VISITED = "segment_products cumprod prod amax amin any all argmax argmin nonzero"
+_OTHER |= dict.fromkeys(_VISITED.split(), _visited)
 
 
 def call_flops(node: Call) -> int:

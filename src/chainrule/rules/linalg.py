@@ -12,7 +12,7 @@ triangle; their derivative is that of the function of ``(A + Aᴴ)/2``, so gradi
 
 from __future__ import annotations
 
-from ..expr.build import broadcast, indicator, linear, map_, ones, permute, view
+from ..expr.build import broadcast, indicator, linear, map_, permute, view
 from ..expr.calls import call
 from ..expr.draft import Draft
 from ..expr.nodes import Call, Const, Node
@@ -138,7 +138,7 @@ def cofactor(c: Call) -> list[Piece]:
 
 @rule("slogdet")
 def slogdet(y: Call) -> list[Piece]:
-    """d log|det A| = Re tr(A⁻¹ dA); the sign of a complex determinant turns by the imaginary part"""
+    """d log|det A| = Re tr(A⁻¹ dA); a complex sign turns by the imaginary part"""
     a = y.args[0]
     operator = call("inverse", a)
     if not _is_complex(a):
@@ -187,8 +187,7 @@ def eigh(y: Call) -> list[Piece]:
     factors = (v, gaps, bar, v)
     return [
         *piece(y, a, "ci,ij,ai,bj->cj|ab", *factors, coef=0.5),
-        *piece(y, a, "ci,ij,ai,bj->cj|ba", v, gaps, v if _is_complex(a) else bar,
-               bar if _is_complex(a) else v, coef=0.5, conj=_is_complex(a)),
+        *piece(y, a, "ci,ij,ai,bj->cj|ba", *factors, coef=0.5, conj=_is_complex(a)),
     ]
 
 
@@ -285,10 +284,9 @@ def pinv(p: Call) -> list[Piece]:
 
 
 def _eye(node: Node, n: int) -> Node:
-    one = ones((*node.shape[:-2], n), node.dtype)
     lead = tuple(range(node.ndim - 1))
-    shape = (*one.shape, n)
-    extents = dict(enumerate(one.shape))
+    shape = (*node.shape[:-2], n, n)
+    extents = dict(enumerate(shape[:-1]))
     return Draft(shape, node.dtype, 1, extents, [], (*lead, lead[-1])).finish()
 
 
