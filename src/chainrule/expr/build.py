@@ -26,8 +26,8 @@ __all__ = [
     "einsum",
     "filled",
     "gather_look",
-    "injective",
     "indicator",
+    "injective",
     "is_view",
     "is_zero",
     "linear",
@@ -105,14 +105,28 @@ def contraction(
     return Draft(shape, dtype, coef, extents, factors, out).finish()
 
 
+_LABELS: list[tuple[int, ...]] = [tuple(range(n)) for n in range(65)]
+
+
 def product(*nodes: Node, coef: Scalar = 1, dtype: np.dtype[Any] | None = None) -> Node:
     """The elementwise product of nodes of one shape."""
     shape = common_shape(nodes)
-    labels = tuple(range(len(shape)))
-    factors: list[Factor] = [(n, () if isinstance(n, Const) else labels) for n in nodes]
+    labels = _LABELS[len(shape)]
     if dtype is None:
         dtype = join_dtypes([dtype_of(n) for n in nodes])
+    if 1 not in shape and 0 not in shape and not any(map(_special, nodes)):
+        if type(coef) is not int:
+            coef = tidy_coef(coef)
+        if (coef != 1 or len(nodes) > 1) and (coef != 0 or type(coef) is not int):
+            pairs = tuple([(n, labels) for n in nodes])
+            return Term(shape, dtype, coef if dtype.kind != "b" else 1, shape, pairs, labels)
+    factors: list[Factor] = [(n, () if isinstance(n, Const) else labels) for n in nodes]
     return Draft(shape, dtype, coef, dict(enumerate(shape)), factors, labels).finish()
+
+
+def _special(node: Node) -> bool:
+    """Whether a product absorbs the node: a scalar or zero."""
+    return isinstance(node, Const) or (isinstance(node, Sum) and not node.parts)
 
 
 def summed(node: Node, axes: Sequence[int], dtype: np.dtype[Any] | None = None) -> Node:
@@ -133,6 +147,8 @@ def is_view(node: Node) -> bool:
 
 def injective(node: Term) -> bool:
     """Whether every point of the label box writes its own element of the output."""
+    if not node.constraints and node.out == _LABELS[min(len(node.extents), 64)]:
+        return True
     return not node.constraints and len(written_labels(node) or ()) == len(node.extents)
 
 
@@ -161,8 +177,13 @@ def written_labels(node: Term) -> set[int] | None:
             seen.update(key for _, key in digits)
         elif len(parts) == 1 and isinstance(keys[0], Mod):
             _, inner = parts_of(keys[0].sub)
-            if len(inner) == 1 and isinstance(inner[0][1], int) and abs(inner[0][0]) == 1:
-                seen.add(inner[0][1])
+            if (  # the label's values are distinct modulo n
+                len(inner) == 1
+                and isinstance(digit := inner[0][1], int)
+                and abs(inner[0][0]) == 1
+                and extents[digit] <= keys[0].n
+            ):
+                seen.add(digit)
         elif len(parts) == 1 and isinstance(keys[0], Div):
             inner_label = keys[0].sub
             if isinstance(inner_label, int):
@@ -184,14 +205,14 @@ def view(
     constraints: Sequence[Sub] = (),
 ) -> Node:
     """``out[out] = node[subs]``; a view of a view is one view."""
-    draft = Draft(shape, node.dtype, 1, dict(extents), [(node, tuple(subs))], out, constraints)
+    factors = [(node, tuple(subs))]
     if is_view(node):
-        trial = Draft(shape, node.dtype, 1, dict(extents), draft.factors, out, constraints)
+        trial = Draft(shape, node.dtype, 1, dict(extents), factors, out, constraints)
         trial.inline(0)
         merged = trial.finish()
         if is_view(merged) or not isinstance(merged, Term):
             return merged
-    return draft.finish()
+    return Draft(shape, node.dtype, 1, dict(extents), factors, out, constraints).finish()
 
 
 def permute(node: Node, axes: Sequence[int]) -> Node:
@@ -355,4 +376,3 @@ def _with_units(subs: list[Sub], shape: tuple[int, ...]) -> list[Sub]:
 def gather_look(table: Node, subs: Sequence[Sub], extent: int) -> Sub:
     """The subscript ``table[subs]`` for an axis of ``extent``."""
     return affine(0, [(1, Look(table, tuple(subs), extent))])
-

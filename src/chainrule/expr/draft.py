@@ -8,19 +8,19 @@ single operation is matrix-vector product, chain rule, indexing, diagonal and tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .nodes import Const, Factor, Map, Node, Scalar, Sum, Term
+from . import normal
+from .nodes import Factor, Node, Scalar, Term
+from .normal import tidy_coef, zeros
 from .subs import (
     Mod,
     Sub,
     affine,
     bounds,
-    const,
-    const_value,
     divided,
     labels_of,
     modulo,
@@ -32,20 +32,6 @@ from .subs import (
 )
 
 __all__ = ["Draft", "draft_of", "opened", "tidy_coef", "zeros"]
-
-
-def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Sum:
-    """The zero node: an empty sum."""
-    return Sum(shape, dtype, ())
-
-
-def tidy_coef(coef: Scalar) -> Scalar:
-    """Integral floats as ints, so that equal terms are the same node; ``-0.0`` stays."""
-    if isinstance(coef, float) and coef.is_integer() and abs(coef) < 2**53 and coef != 0:
-        return int(coef)
-    if isinstance(coef, complex) and coef.imag == 0 and coef.real != 0:
-        return tidy_coef(coef.real)
-    return coef
 
 
 class Draft:
@@ -167,19 +153,18 @@ class Draft:
             coef, key = one.parts[0]
             assert isinstance(key, Mod)
             c, inner = parts_of(key.sub)
-            if (
-                coef == 1
-                and one.const == 0
-                and len(inner) == 1
-                and isinstance(inner[0][1], int)
-                and abs(inner[0][0]) == 1
-                and ext[inner[0][1]] == key.n
-                and inner[0][1] not in taken
-            ):
+            if coef == 1 and one.const == 0 and len(inner) == 1:
                 sign, label = inner[0]
-                value = modulo(scale(other, sign, -sign * c), key.n, ext)
                 low, high = bounds(other, ext)
-                if low >= 0 and high < key.n and isinstance(label, int):
+                if (
+                    isinstance(label, int)
+                    and abs(sign) == 1
+                    and ext[label] == key.n
+                    and label not in taken
+                    and low >= 0
+                    and high < key.n
+                ):
+                    value = modulo(scale(other, sign, -sign * c), key.n, ext)
                     self._bind(label, value, pending)
                     return True
             return False
@@ -187,17 +172,17 @@ class Draft:
             return False
         digits = sorted(((c, k) for c, k in one.parts if isinstance(k, int)), reverse=True)
         radix = 1
-        for coef, label in reversed(digits):
-            if coef != radix or label in taken:
+        for coef, digit in reversed(digits):
+            if coef != radix or digit in taken:
                 return False
-            radix *= ext[label]
+            radix *= ext[digit]
         shifted = scale(other, 1, -one.const)
         low, high = bounds(shifted, ext)
         if low < 0 or high >= radix:
             return False
-        for coef, label in digits:
-            value = modulo(divided(shifted, coef, ext), ext[label], ext)
-            self._bind(label, value, pending)
+        for coef, digit in digits:
+            value = modulo(divided(shifted, coef, ext), ext[digit], ext)
+            self._bind(digit, value, pending)
         return True
 
     # -- inlining -----------------------------------------------------------------------------
@@ -206,6 +191,8 @@ class Draft:
         node, subs = self.factors.pop(position)
         inner = term if term is not None else node
         assert isinstance(inner, Term)
+        if self._inline_plain(position, inner, subs):
+            return
         start = max(self.extents, default=-1) + 1
         fresh = range(start, start + len(inner.extents))
         for label, extent in zip(fresh, inner.extents, strict=True):
@@ -220,127 +207,71 @@ class Draft:
             self.coef = self.coef * inner.coef
         self.solve([(relabel(o, fresh), s) for o, s in zip(inner.out, subs, strict=True)])
 
+    def _inline_plain(self, position: int, inner: Term, subs: tuple[Sub, ...]) -> bool:
+        """``inline`` where each axis is a label of its own: it is renamed, nothing is solved."""
+        ext = self.extents
+        mapping: dict[int, Sub] = {}
+        for label, sub in zip(inner.out, subs, strict=True):
+            if not isinstance(label, int):
+                if label == sub and not label.parts:
+                    continue
+                return False
+            if label in mapping:
+                return False
+            if isinstance(sub, int):
+                if ext[sub] > inner.extents[label]:
+                    return False
+            else:
+                low, high = bounds(sub, ext)
+                if low < 0 or high >= inner.extents[label]:
+                    return False
+            mapping[label] = sub
+        if len(mapping) < len(inner.extents):
+            fresh = max(ext, default=-1) + 1
+            for label, extent in enumerate(inner.extents):
+                if label not in mapping:
+                    mapping[label] = fresh
+                    ext[fresh] = extent
+                    fresh += 1
+
+        new = _renamer(mapping, inner.extents, ext)
+        self.factors[position:position] = [(n, tuple(map(new, ss))) for n, ss in inner.factors]
+        self.constraints.extend(map(new, inner.constraints))
+        if inner.coef != 1:
+            self.coef = self.coef * inner.coef
+        return True
+
     # -- normal form --------------------------------------------------------------------------
     def tighten(self) -> None:
         """Drop constraints that always hold; turn those on one label into a smaller range."""
-        tried: set[Sub] = set()
-        while self.constraints and not self.zero and self._tighten_once(tried):
-            pass
-
-    def _tighten_once(self, tried: set[Sub]) -> bool:
-        kept: list[Sub] = []
-        for sub in dict.fromkeys(self.constraints):
-            low, high = bounds(sub, self.extents)
-            if high < 0:
-                self.zero = True
-                return False
-            if low < 0:
-                kept.append(sub)
-        self.constraints = kept
-        for sub in kept:
-            c, parts = parts_of(sub)
-            if len(parts) == 1 and isinstance(parts[0][1], int):
-                k, label = parts[0]
-                extent = self.extents[label]
-                first = max(0, -(c // k)) if k > 0 else 0
-                last = extent - 1 if k > 0 else min(extent - 1, c // -k)
-                if last < first:
-                    self.zero = True
-                    return False
-                self.constraints = [s for s in kept if s != sub]
-                self.extents[label] = last - first + 1
-                if first:
-                    self.replace({label: affine(first, [(1, label)])})
-                elif last < extent - 1:
-                    self.replace({label: label})  # a smaller range may simplify mod and div
-                return True
-            opposite = scale(sub, -1)
-            if sub not in tried and (bounds(sub, self.extents)[1] == 0 or opposite in kept):
-                tried.update((sub, opposite))
-                self.constraints = [s for s in kept if s not in (sub, opposite)]
-                self.solve([(sub, const(0))])
-                return True
-        return False
+        normal.tighten(self)
 
     def finish(self) -> Node:
         """The interned node in normal form: ranges tight, labels numbered, unit labels gone."""
-        if 0 in self.shape:
-            return zeros(self.shape, self.dtype)
-        if self.constraints:
-            self.tighten()
-        if self.zero or any(isinstance(n, Sum) and not n.parts for n, _ in self.factors):
-            return zeros(self.shape, self.dtype)
-        unit = {label: const(0) for label, extent in self.extents.items() if extent == 1}
-        if unit:
-            for label in unit:
-                del self.extents[label]
-            self.replace(dict(unit))
-        if any(extent <= 0 for extent in self.extents.values()):
-            return zeros(self.shape, self.dtype)
-        coef = self.coef
-        factors = []
-        for node, subs in self.factors:
-            if isinstance(node, Const):
-                coef = coef * node.value
-            else:
-                factors.append((node, subs))
-        coef = tidy_coef(coef)
-        if coef == 0 and isinstance(coef, int | bool):
-            return zeros(self.shape, self.dtype)
-        order: dict[int, None] = {}
-        for sub in self.out:
-            order.update(labels_of(sub))
-        for _, subs in factors:
-            for sub in subs:
-                order.update(labels_of(sub))
-        for sub in self.constraints:
-            order.update(labels_of(sub))
-        for label, extent in self.extents.items():
-            if label not in order:
-                coef = coef * extent
-        number = {label: i for i, label in enumerate(order)}
-        out = tuple(relabel(s, number) for s in self.out)
-        extents = tuple(self.extents[label] for label in order)
-        kept = tuple((n, tuple(relabel(s, number) for s in subs)) for n, subs in factors)
-        if (
-            coef == 1
-            and len(kept) == 1
-            and not self.constraints
-            and _is_identity(kept[0], out, self.shape, extents)
-        ):
-            node = kept[0][0]
-            return node if node.dtype == self.dtype else _cast(node, self.dtype)
-        constraints = tuple(sorted({relabel(s, number) for s in self.constraints}, key=repr))
-        return Term(self.shape, self.dtype, coef, extents, kept, out, constraints)
+        return normal.finish(self)
 
 
-def _is_identity(
-    factor: Factor, out: Sequence[Sub], shape: tuple[int, ...], extents: tuple[int, ...]
-) -> bool:
-    node, subs = factor
-    if node.shape != shape or subs != tuple(out):
-        return False
-    seen = set()
-    for axis, sub in enumerate(out):
+def _renamer(
+    mapping: dict[int, Sub], before: Sequence[int], after: dict[int, int]
+) -> Callable[[Sub], Sub]:
+    """Subscripts under replaced labels; a mere renaming needs no simplification."""
+    names = {k: s for k, s in mapping.items() if isinstance(s, int)}
+    apart = len(mapping) == len(names) == len(set(names.values()))
+    if apart and all(after[s] == before[k] for k, s in names.items()):
+        return lambda sub: names[sub] if isinstance(sub, int) else relabel(sub, names)
+
+    def new(sub: Sub) -> Sub:
         if isinstance(sub, int):
-            if sub in seen or extents[sub] != shape[axis]:
-                return False
-            seen.add(sub)
-        elif const_value(sub) is None or shape[axis] != 1:
-            return False
-    return True
+            return mapping[sub]
+        return substitute(sub, mapping, after) if sub.parts else sub
 
-
-def _cast(node: Node, dtype: np.dtype[Any]) -> Node:
-    return Map("astype", node.shape, dtype, (node,), (dtype.str,))
+    return new
 
 
 def draft_of(node: Node) -> Draft:
     """A draft that reads ``node`` whole: one factor under its own labels."""
     labels = tuple(range(node.ndim))
-    return Draft(
-        node.shape, node.dtype, 1, dict(enumerate(node.shape)), [(node, labels)], labels
-    )
+    return Draft(node.shape, node.dtype, 1, dict(enumerate(node.shape)), [(node, labels)], labels)
 
 
 def opened(node: Node) -> Draft | None:
@@ -356,5 +287,3 @@ def opened(node: Node) -> Draft | None:
         node.out,
         node.constraints,
     )
-
-

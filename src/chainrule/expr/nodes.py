@@ -37,6 +37,7 @@ __all__ = [
     "Sum",
     "Term",
     "children",
+    "plain_scalar",
     "scalar_key",
 ]
 
@@ -44,17 +45,74 @@ Scalar: TypeAlias = bool | int | float | complex
 Dtype: TypeAlias = "np.dtype[Any]"
 Factor: TypeAlias = "tuple[Node, tuple[Sub, ...]]"
 
-_interned: weakref.WeakValueDictionary[tuple[Any, ...], Node] = weakref.WeakValueDictionary()
+Key: TypeAlias = "tuple[Any, ...]"
+
+
+class _Reference(weakref.ref["Node"]):
+    """A weak reference that knows its key."""
+
+    __slots__ = ("key",)
+    key: Key
+
+
+_interned: dict[Key, _Reference] = {}
 _uids = itertools.count()
 
 
-def scalar_key(value: Scalar) -> tuple[type, Any]:
+def _forget(reference: Any, table: dict[Key, _Reference] = _interned) -> None:
+    key = reference.key
+    if table.get(key) is reference:
+        del table[key]
+
+
+def _known(key: Key) -> Any:
+    """The living node of this structure, or None."""
+    reference = _interned.get(key)
+    return None if reference is None else reference()
+
+
+def _intern(key: Key, node: Node) -> Any:
+    """The node, or the equal one that another thread has made in the meantime."""
+    reference = _Reference(node, _forget)
+    reference.key = key
+    while True:
+        held = _interned.setdefault(key, reference)
+        if held is reference:
+            return node
+        other = held()
+        if other is not None:
+            return other
+        _forget(held)
+
+
+def scalar_key(value: Scalar) -> Any:
     """A key that tells ``0.0``, ``-0.0``, ``0``, ``False`` and NaNs apart by type and bits."""
+    if type(value) is int:
+        return value
     if isinstance(value, float):
         return float, struct.pack("<d", value)
     if isinstance(value, complex):
         return complex, struct.pack("<dd", value.real, value.imag)
     return type(value), value
+
+
+def _params_key(params: tuple[Any, ...]) -> Key:
+    """Parameters told apart by type and bits, too."""
+    return tuple(
+        _params_key(p)
+        if isinstance(p, tuple)
+        else scalar_key(p)
+        if isinstance(p, bool | int | float | complex)
+        else p
+        for p in params
+    )
+
+
+def plain_scalar(value: Any) -> Scalar:
+    """A Python scalar: NumPy's own are not weak in promotion and would change dtypes."""
+    if type(value) in (int, float, complex, bool):
+        return value  # type: ignore[no-any-return]
+    return value.item() if isinstance(value, np.generic) else value  # type: ignore[no-any-return]
 
 
 class Node:
@@ -102,13 +160,13 @@ class Leaf(Node):
 
     def __new__(cls, slot: int, shape: tuple[int, ...], dtype: Dtype) -> Leaf:
         key = (cls, slot, shape, dtype)
-        found = _interned.get(key)
-        if found is None:
-            found = object.__new__(cls)
-            found._setup(shape, dtype, ())
-            found.slot = slot
-            _interned[key] = found
-        return found  # type: ignore[return-value]
+        found = _known(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        found = object.__new__(cls)
+        found._setup(shape, dtype, ())
+        found.slot = slot
+        return _intern(key, found)  # type: ignore[no-any-return]
 
 
 class Const(Node):
@@ -119,14 +177,15 @@ class Const(Node):
     value: Scalar
 
     def __new__(cls, value: Scalar) -> Const:
+        value = plain_scalar(value)
         key = (cls, scalar_key(value))
-        found = _interned.get(key)
-        if found is None:
-            found = object.__new__(cls)
-            found._setup((), np.dtype(type(value)), ())
-            found.value = value
-            _interned[key] = found
-        return found  # type: ignore[return-value]
+        found = _known(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        found = object.__new__(cls)
+        found._setup((), np.dtype(type(value)), ())
+        found.value = value
+        return _intern(key, found)  # type: ignore[no-any-return]
 
 
 class Term(Node):
@@ -156,22 +215,27 @@ class Term(Node):
         constraints: tuple[Sub, ...] = (),
     ) -> Term:
         key = (cls, shape, dtype, scalar_key(coef), extents, factors, out, constraints)
-        found = _interned.get(key)
-        if found is None:
-            found = object.__new__(cls)
-            kids = dict.fromkeys(node for node, _ in factors)
-            for subs in (*(s for _, s in factors), out, constraints):
-                for sub in subs:
-                    if not isinstance(sub, int):
-                        kids.update(dict.fromkeys(look.table for look in looks_of(sub)))
-            found._setup(shape, dtype, tuple(kids))
-            found.coef = coef
-            found.extents = extents
-            found.factors = factors
-            found.out = out
-            found.constraints = constraints
-            _interned[key] = found
-        return found  # type: ignore[return-value]
+        found = _known(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        found = object.__new__(cls)
+        kids: dict[Node, None] = {}
+        for node, _ in factors:
+            kids[node] = None
+        for _, subs in factors:
+            for sub in subs:
+                if not isinstance(sub, int) and sub.parts:
+                    kids.update((look.table, None) for look in looks_of(sub))
+        for sub in (*out, *constraints):
+            if not isinstance(sub, int) and sub.parts:
+                kids.update((look.table, None) for look in looks_of(sub))
+        found._setup(shape, dtype, tuple(kids))
+        found.coef = coef
+        found.extents = extents
+        found.factors = factors
+        found.out = out
+        found.constraints = constraints
+        return _intern(key, found)  # type: ignore[no-any-return]
 
 
 class Sum(Node):
@@ -185,13 +249,13 @@ class Sum(Node):
         cls, shape: tuple[int, ...], dtype: Dtype, parts: tuple[tuple[Scalar, Node], ...]
     ) -> Sum:
         key = (cls, shape, dtype, tuple((scalar_key(c), n) for c, n in parts))
-        found = _interned.get(key)
-        if found is None:
-            found = object.__new__(cls)
-            found._setup(shape, dtype, tuple(dict.fromkeys(n for _, n in parts)))
-            found.parts = parts
-            _interned[key] = found
-        return found  # type: ignore[return-value]
+        found = _known(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        found = object.__new__(cls)
+        found._setup(shape, dtype, tuple(dict.fromkeys(n for _, n in parts)))
+        found.parts = parts
+        return _intern(key, found)  # type: ignore[no-any-return]
 
 
 class Map(Node):
@@ -211,16 +275,16 @@ class Map(Node):
         args: tuple[Node, ...],
         params: tuple[Any, ...] = (),
     ) -> Map:
-        key = (cls, op, shape, dtype, args, params)
-        found = _interned.get(key)
-        if found is None:
-            found = object.__new__(cls)
-            found._setup(shape, dtype, tuple(dict.fromkeys(args)))
-            found.op = op
-            found.args = args
-            found.params = params
-            _interned[key] = found
-        return found  # type: ignore[return-value]
+        key = (cls, op, shape, dtype, args, params and _params_key(params))
+        found = _known(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        found = object.__new__(cls)
+        found._setup(shape, dtype, tuple(dict.fromkeys(args)))
+        found.op = op
+        found.args = args
+        found.params = params
+        return _intern(key, found)  # type: ignore[no-any-return]
 
 
 class Box(Node):
@@ -232,13 +296,13 @@ class Box(Node):
 
     def __new__(cls, node: Node) -> Box:
         key = (cls, node)
-        found = _interned.get(key)
-        if found is None:
-            found = object.__new__(cls)
-            found._setup(node.shape, node.dtype, (node,))
-            found.node = node
-            _interned[key] = found
-        return found  # type: ignore[return-value]
+        found = _known(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        found = object.__new__(cls)
+        found._setup(node.shape, node.dtype, (node,))
+        found.node = node
+        return _intern(key, found)  # type: ignore[no-any-return]
 
 
 class Call(Node):
@@ -263,17 +327,17 @@ class Call(Node):
         params: tuple[Any, ...] = (),
         index: int = 0,
     ) -> Call:
-        key = (cls, op, shape, dtype, args, params, index)
-        found = _interned.get(key)
-        if found is None:
-            found = object.__new__(cls)
-            found._setup(shape, dtype, tuple(dict.fromkeys(args)))
-            found.op = op
-            found.args = args
-            found.params = params
-            found.index = index
-            _interned[key] = found
-        return found  # type: ignore[return-value]
+        key = (cls, op, shape, dtype, args, params and _params_key(params), index)
+        found = _known(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        found = object.__new__(cls)
+        found._setup(shape, dtype, tuple(dict.fromkeys(args)))
+        found.op = op
+        found.args = args
+        found.params = params
+        found.index = index
+        return _intern(key, found)  # type: ignore[no-any-return]
 
 
 def children(node: Node) -> tuple[Node, ...]:

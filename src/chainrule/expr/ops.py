@@ -7,6 +7,7 @@ notation in ``formula``; ``chainrule`` checks at import that none is missing.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ _define("sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh
 _define("expit logit log_expit erf erfc erfinv gammaln digamma sinc i0e i1e", 1, 10)
 _define("polygamma", 1, 20)  # params: (order,)
 _define("sqrt cbrt", 1, 10)
+_define("root", 1, 10)  # the square root in a norm: its derivative at 0 is 0
 _define("square reciprocal negative", 1, 1)
 _define("sign floor ceil trunc rint conj", 1, 1)
 _define("stop", 1, 0)
@@ -57,16 +59,31 @@ _define("where", 3, 1, "select")
 
 def result_dtype(op: str, dtypes: list[np.dtype[Any] | type], params: tuple[Any, ...]) -> Any:
     """The dtype of ``op``; Python types in ``dtypes`` stand for weak scalars."""
+    if op == "astype":
+        return np.dtype(params[0])
+    return _result_dtype(op, *dtypes)
+
+
+@lru_cache(maxsize=8192)
+def _result_dtype(op: str, *dtypes: np.dtype[Any] | type) -> np.dtype[Any]:
     result = OPS[op].result
     if result == "bool":
         return np.dtype(bool)
-    if result == "cast":
-        return np.dtype(params[0])
     if result == "select":
-        dtypes = dtypes[1:]
-    joined = join_dtypes(dtypes)
+        return join_dtypes(list(dtypes[1:]))
+    ufunc = getattr(np, op, None)
+    if isinstance(ufunc, np.ufunc) and not all(isinstance(d, type) for d in dtypes):
+        operands = (*(np.dtype(bool) if d is bool else d for d in dtypes), None)
+        return ufunc.resolve_dtypes(operands)[-1]
+    joined = join_dtypes(list(dtypes))
+    if isinstance(ufunc, np.ufunc):
+        return ufunc.resolve_dtypes((*(np.dtype(d) for d in dtypes), None))[-1]
     if result == "real" and joined.kind == "c":
         return np.dtype(f"f{joined.itemsize // 2}")
+    if result == "same" and op != "stop" and joined.kind in "biu":
+        return np.dtype(float)
+    if op == "angle" and joined.kind in "biu":
+        return np.dtype(float)
     return joined
 
 
@@ -78,4 +95,9 @@ def join_dtypes(dtypes: list[np.dtype[Any] | type]) -> np.dtype[Any]:
     first = dtypes[0]
     if all(d is first for d in dtypes):
         return np.dtype(first)
+    return _joined(*dtypes)
+
+
+@lru_cache(maxsize=8192)
+def _joined(*dtypes: np.dtype[Any] | type) -> np.dtype[Any]:
     return np.result_type(*[_WEAK[d] if isinstance(d, type) else d for d in dtypes])

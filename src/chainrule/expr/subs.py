@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from .nodes import Node
@@ -33,11 +33,12 @@ __all__ = [
     "labels_of",
     "looks_of",
     "modulo",
+    "order_of",
     "parts_of",
     "relabel",
     "scale",
-    "subtract",
     "substitute",
+    "subtract",
     "unravel",
 ]
 
@@ -79,14 +80,22 @@ Sub: TypeAlias = int | Affine
 Key: TypeAlias = int | Mod | Div | Look
 
 
-def _order(key: Key) -> tuple[int, int, int]:
+def _key_order(key: Key) -> tuple[Any, ...]:
     if isinstance(key, int):
-        return (0, key, 0)
-    if isinstance(key, Mod):
-        return (1, key.n, hash(key))
-    if isinstance(key, Div):
-        return (2, key.n, hash(key))
-    return (3, key.table.uid, hash(key))
+        return (0, key)
+    if isinstance(key, Look):
+        return (3, key.table.uid, tuple(order_of(s) for s in key.subs), key.n)
+    return (1 if isinstance(key, Mod) else 2, key.n, order_of(key.sub))
+
+
+def order_of(sub: Sub) -> tuple[Any, ...]:
+    """A sorting key: structural, so that it does not depend on addresses."""
+    constant, parts = parts_of(sub)
+    return tuple((_key_order(key), coef) for coef, key in parts), constant
+
+
+def _part_order(part: tuple[int, Key]) -> tuple[Any, ...]:
+    return _key_order(part[1])
 
 
 def const(value: int) -> Affine:
@@ -114,12 +123,10 @@ def affine(constant: int, parts: Iterable[tuple[int, Key]]) -> Sub:
     for coef, key in parts:
         total[key] = total.get(key, 0) + coef
     kept = [(coef, key) for key, coef in total.items() if coef]
-    if constant == 0 and len(kept) == 1 and kept[0][0] == 1:
-        key = kept[0][1]
-        if isinstance(key, int):
-            return key
     if len(kept) > 1:
-        kept.sort(key=lambda part: _order(part[1]))
+        kept.sort(key=_part_order)
+    elif constant == 0 and kept and kept[0][0] == 1 and isinstance(only := kept[0][1], int):
+        return only
     return Affine(constant, tuple(kept))
 
 
@@ -222,7 +229,7 @@ def modulo(sub: Sub, n: int, extents: Mapping[int, int]) -> Sub:
         return const(0)
     rest, _, _ = _split_multiples(sub, n, extents)
     low, high = bounds(rest, extents)
-    if 0 <= low and high < n:
+    if low >= 0 and high < n:
         return rest
     if isinstance(rest, Affine) and len(rest.parts) == 1 and rest.const % n == 0:
         coef, key = rest.parts[0]
@@ -243,7 +250,7 @@ def divided(sub: Sub, n: int, extents: Mapping[int, int]) -> Sub:
         return sub
     rest, multiples, whole = _split_multiples(sub, n, extents)
     low, high = bounds(rest, extents)
-    if 0 <= low and high < n:
+    if low >= 0 and high < n:
         return affine(whole, multiples)
     if isinstance(rest, Affine) and len(rest.parts) == 1 and rest.const == 0:
         coef, key = rest.parts[0]

@@ -186,12 +186,12 @@ class _Writer:
             return f"v{step.target} = np.asarray({args}).astype({self._dtype(step.dtype)})"
         function = ELEMENTWISE[step.op]
         if step.params:
-            bound = self._bind(function)
-            return f"v{step.target} = {bound}({args}, {', '.join(map(repr, step.params))})"
+            text = f"{self._bind(function)}({args}, {', '.join(map(repr, step.params))})"
+            return f"v{step.target} = np.asarray({text}, {self._dtype(step.dtype)})"
         if getattr(np, step.op, None) is function:
             return f"v{step.target} = np.{step.op}({args})"
         self.namespace[step.op] = function
-        return f"v{step.target} = {step.op}({args})"
+        return f"v{step.target} = np.asarray({step.op}({args}), {self._dtype(step.dtype)})"
 
     def _combine(self, step: Combine) -> str:
         text = ""

@@ -1,0 +1,266 @@
+"""The normal form of a term: tight ranges, labels numbered by appearance, no unit labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .nodes import Const, Factor, Map, Node, Scalar, Sum, Term, plain_scalar
+from .subs import (
+    Key,
+    Sub,
+    affine,
+    bounds,
+    const,
+    const_value,
+    labels_of,
+    order_of,
+    parts_of,
+    relabel,
+    scale,
+)
+
+if TYPE_CHECKING:
+    from .draft import Draft
+
+__all__ = ["finish", "tidy_coef", "tighten", "zeros"]
+
+_NONE = const(0)
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Sum:
+    """The zero node: an empty sum."""
+    return Sum(shape, dtype, ())
+
+
+def tidy_coef(coef: Scalar) -> Scalar:
+    """Integral floats as ints, so that equal terms are the same node; ``-0.0`` stays."""
+    if type(coef) is int:
+        return coef
+    coef = plain_scalar(coef)
+    if isinstance(coef, bool):
+        return int(coef)
+    if isinstance(coef, float) and coef.is_integer() and abs(coef) < 2**53 and coef != 0:
+        return int(coef)
+    if isinstance(coef, complex) and coef.imag == 0 and coef.real != 0:
+        return tidy_coef(coef.real)
+    return coef
+
+
+def tighten(draft: Draft) -> None:
+    """Drop constraints that always hold; turn those on one label into a smaller range."""
+    tried: set[Sub] = set()
+    while draft.constraints and not draft.zero and _tighten_once(draft, tried):
+        pass
+
+
+def _tighten_once(draft: Draft, tried: set[Sub]) -> bool:
+    kept: list[Sub] = []
+    for sub in _strictest(draft.constraints):
+        low, high = bounds(sub, draft.extents)
+        if high < 0:
+            draft.zero = True
+            return False
+        if low < 0:
+            kept.append(sub)
+    draft.constraints = kept
+    for sub in kept:
+        c, parts = parts_of(sub)
+        if len(parts) == 1 and isinstance(label := parts[0][1], int):
+            k = parts[0][0]
+            extent = draft.extents[label]
+            first = max(0, -(c // k)) if k > 0 else 0
+            last = extent - 1 if k > 0 else min(extent - 1, c // -k)
+            if last < first:
+                draft.zero = True
+                return False
+            draft.constraints = [s for s in kept if s != sub]
+            draft.extents[label] = last - first + 1
+            if first:
+                draft.replace({label: affine(first, [(1, label)])})
+            elif last < extent - 1:
+                draft.replace({label: label})  # a smaller range may simplify mod and div
+            return True
+        opposite = scale(sub, -1)
+        if sub not in tried and (bounds(sub, draft.extents)[1] == 0 or opposite in kept):
+            tried.update((sub, opposite))
+            draft.constraints = [s for s in kept if s not in (sub, opposite)]
+            draft.solve([(sub, const(0))])
+            return True
+    return False
+
+
+def _strictest(constraints: list[Sub]) -> list[Sub]:
+    """Constraints without those that another one, of the same labels, implies."""
+    least: dict[tuple[tuple[int, Key], ...], int] = {}
+    for sub in constraints:
+        constant, parts = parts_of(sub)
+        least[parts] = min(constant, least.get(parts, constant))
+    return [affine(constant, parts) for parts, constant in least.items()]
+
+
+def _empty(draft: Draft) -> bool:
+    return draft.zero or any(extent <= 0 for extent in draft.extents.values())
+
+
+def finish(draft: Draft) -> Node:
+    """The interned node in normal form: ranges tight, labels numbered, unit labels gone."""
+    if draft.zero or 0 in draft.shape:
+        return zeros(draft.shape, draft.dtype)
+    if not draft.constraints:
+        plain = _finish_plain(draft)
+        if plain is not None:
+            return plain
+    while True:
+        if draft.constraints:
+            tighten(draft)
+        if _empty(draft):
+            return zeros(draft.shape, draft.dtype)
+        unit: dict[int, Sub] = {k: _NONE for k, extent in draft.extents.items() if extent == 1}
+        if not unit:
+            break
+        for label in unit:
+            del draft.extents[label]
+        draft.replace(unit)
+    coef = draft.coef
+    factors = []
+    for node, subs in draft.factors:
+        if isinstance(node, Const):
+            coef = coef * node.value
+        elif isinstance(node, Sum) and not node.parts:
+            return zeros(draft.shape, draft.dtype)
+        else:
+            factors.append((node, subs))
+    draft.factors = factors
+    draft.constraints = _strictest(draft.constraints)
+    used = _appearance(draft)
+    for label, extent in draft.extents.items():
+        if label not in used:
+            coef = coef * extent
+    for _ in range(4):  # nested keys may change places once their labels are renamed
+        if _renumber(draft, used):
+            break
+        used = _appearance(draft)
+    return _interned(draft, coef, tuple(draft.factors), tuple(draft.out))
+
+
+def _appearance(draft: Draft) -> dict[int, int]:
+    """The labels' numbers by first appearance."""
+    draft.constraints.sort(key=order_of)
+    order: dict[int, None] = {}
+    for sub in draft.out:
+        order.update(labels_of(sub))
+    for _, subs in draft.factors:
+        for sub in subs:
+            order.update(labels_of(sub))
+    for sub in draft.constraints:
+        order.update(labels_of(sub))
+    return {label: i for i, label in enumerate(order)}
+
+
+def _renumber(draft: Draft, number: dict[int, int]) -> bool:
+    """Rename labels; whether that was all, so that the numbers are those of appearance."""
+    done = all(old == new for old, new in number.items())
+    if not done:
+        draft.out = [relabel(s, number) for s in draft.out]
+        draft.factors = [(n, tuple(relabel(s, number) for s in ss)) for n, ss in draft.factors]
+        draft.constraints = [relabel(s, number) for s in draft.constraints]
+    draft.extents = {new: draft.extents[old] for old, new in number.items()}
+    return done
+
+
+def _finish_plain(draft: Draft) -> Node | None:
+    """``finish`` where every subscript is a label or a constant; None where one is not."""
+    ext = draft.extents
+    number: dict[int, Sub] = {}
+    extents: list[int] = []
+
+    def new(subs: Iterable[Sub]) -> tuple[Sub, ...] | None:
+        result = []
+        for sub in subs:
+            if isinstance(sub, int):
+                renamed = number.get(sub)
+                if renamed is None:
+                    extent = ext[sub]
+                    if extent > 1:
+                        renamed = len(extents)
+                        extents.append(extent)
+                    else:
+                        renamed = _NONE
+                    number[sub] = renamed
+                result.append(renamed)
+            elif sub.parts:
+                return None
+            else:
+                result.append(sub)
+        return tuple(result)
+
+    out = new(draft.out)
+    if out is None:
+        return None
+    coef = draft.coef
+    factors = []
+    for node, subs in draft.factors:
+        if isinstance(node, Const):
+            coef = coef * node.value
+            continue
+        if isinstance(node, Sum) and not node.parts:
+            return zeros(draft.shape, draft.dtype)
+        these = new(subs)
+        if these is None:
+            return None
+        factors.append((node, these))
+    if len(number) < len(ext):
+        for label, extent in ext.items():
+            if label not in number:
+                coef = coef * extent
+    for extent in ext.values():
+        if extent <= 0:
+            return zeros(draft.shape, draft.dtype)
+    draft.extents = dict(enumerate(extents))
+    return _interned(draft, coef, tuple(factors), out)
+
+
+def _interned(
+    draft: Draft, coef: Scalar, factors: tuple[Factor, ...], out: tuple[Sub, ...]
+) -> Node:
+    if type(coef) is not int:
+        coef = tidy_coef(coef)
+    if type(coef) is int and coef != 1:
+        if coef == 0:
+            return zeros(draft.shape, draft.dtype)
+        if draft.dtype.kind == "b":
+            coef = 1
+    extents = tuple(draft.extents.values())
+    if (
+        coef == 1
+        and len(factors) == 1
+        and not draft.constraints
+        and _is_identity(factors[0], out, draft.shape, extents)
+    ):
+        node = factors[0][0]
+        return node if node.dtype == draft.dtype else _cast(node, draft.dtype)
+    return Term(draft.shape, draft.dtype, coef, extents, factors, out, tuple(draft.constraints))
+
+
+def _is_identity(
+    factor: Factor, out: tuple[Sub, ...], shape: tuple[int, ...], extents: tuple[int, ...]
+) -> bool:
+    node, subs = factor
+    if subs != out or node.shape != shape:
+        return False
+    seen = set()
+    for axis, sub in enumerate(out):
+        if isinstance(sub, int):
+            if sub in seen or extents[sub] != shape[axis]:
+                return False
+            seen.add(sub)
+        elif const_value(sub) is None or shape[axis] != 1:
+            return False
+    return True
+
+
+def _cast(node: Node, dtype: np.dtype[Any]) -> Node:
+    return Map("astype", node.shape, dtype, (node,), (dtype.str,))
