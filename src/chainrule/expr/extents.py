@@ -153,6 +153,11 @@ class Extent:
         return None
 
     @property
+    def factor(self) -> Number:
+        """The number in front: the leading coefficient."""
+        return self._top[0][1] if self._top else Fraction(1)
+
+    @property
     def negative(self) -> bool:
         """Whether the leading coefficient is negative: how the sign is written."""
         return bool(self._top) and self._top[0][1] < 0

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from ..expr.extents import ONE, ZERO, Extent
+from ..expr.extents import ONE, Extent
 from . import patterns
 from .quantity import (
     Add,
@@ -37,6 +37,7 @@ from .quantity import (
     Sym,
     labels_in,
     map_labels,
+    ordered,
     zero,
 )
 
@@ -53,16 +54,41 @@ def is_zero(quantity: Quantity) -> bool:
 
 
 class Algebra:
-    """Simplifying constructors; ``kept`` holds the quantities that stay whole."""
+    """Simplifying constructors; ``kept`` holds the quantities that stay whole.
+
+    Of these, ``named`` bear a name of the user's; the others are used more than once.
+    """
 
     def __init__(self) -> None:
         self.kept: set[Quantity] = set()
+        self.named: set[Quantity] = set()
         self._costs: dict[Quantity, int] = {}
+        self._sums: dict[object, tuple[Extent, Add]] = {}
+        self.folds: list[Prod] = []
+
+    def keep(self, quantity: Quantity, named: bool) -> None:
+        """Keep a quantity whole from now on."""
+        self.kept.add(quantity)
+        if named and quantity not in self.named:
+            self.named.add(quantity)
+            self._costs.clear()
+        if named and isinstance(quantity, Add) and len(quantity.parts) > 1:
+            head, key = _ratios(quantity.parts)
+            self._sums.setdefault((quantity.shape, key), (head, quantity))
+        if named and isinstance(quantity, Prod) and len(quantity.factors) > 1:
+            whole = tuple(range(len(quantity.extents)))
+            if quantity.out == whole and quantity.coef == ONE and not quantity.constraints:
+                self.folds.append(quantity)
+
+    def restart(self, named: Iterable[Quantity]) -> None:
+        """Keep only these."""
+        self.kept, self.named = set(named), set(named)
+        self._costs.clear()
 
     # -- size ---------------------------------------------------------------------------------
     def cost(self, quantity: Quantity) -> int:
         """How long a quantity is on paper; what has a name counts 1."""
-        if quantity in self.kept or isinstance(quantity, Sym):
+        if quantity in self.named or isinstance(quantity, Sym):
             return 1
         known = self._costs.get(quantity)
         if known is None:
@@ -83,15 +109,17 @@ class Algebra:
         return 1 + sum(self.cost(q) for q in quantity.args)
 
     # -- sums ---------------------------------------------------------------------------------
-    def add(self, parts: Iterable[tuple[Extent, Quantity]], shape: Shape) -> Quantity:
-        """``Σ coef·quantity``, collected."""
+    def add(
+        self, parts: Iterable[tuple[Extent, Quantity]], shape: Shape, common: bool = True
+    ) -> Quantity:
+        """``Σ coef·quantity``, collected; with ``common``, factors of all parts taken out."""
         flat = self._flat(parts, shape)
         collected = self._collect(flat, shape)
         best = self._sum_of(collected, shape)
         expanded = self._expanded(collected, shape)
         if expanded is not None and self.cost(expanded) < self.cost(best):
             best = expanded
-        return self._common(best)
+        return self._common(best) if common else best
 
     def _flat(
         self, parts: Iterable[tuple[Extent, Quantity]], shape: Shape
@@ -153,8 +181,11 @@ class Algebra:
             return zero(shape)
         if len(parts) == 1:
             return self.scaled(parts[0][0], parts[0][1], shape)
-        simpler = patterns.simplify_sum(self, list(parts), shape)
-        return simpler if simpler is not None else Add(shape, tuple(parts))
+        head, key = _ratios(parts)
+        known = self._sums.get((shape, key))
+        if known is not None:
+            return self.scaled(head / known[0], known[1], shape)
+        return Add(shape, tuple(parts))
 
     def scaled(self, coef: Extent, part: Quantity, shape: Shape) -> Quantity:
         """``coef·part`` (a number is spread over the shape)."""
@@ -186,8 +217,6 @@ class Algebra:
         return self._sum_of(collected, shape)
 
     def _multiplied_out(self, part: Prod) -> list[tuple[Extent, Quantity]] | None:
-        if part in self.kept:
-            return None
         for position, (q, subs) in enumerate(part.factors):
             if isinstance(q, Add) and 0 < len(q.parts) <= _MAX_EXPANDED:
                 rest = part.factors[:position] + part.factors[position + 1 :]
@@ -213,32 +242,33 @@ class Algebra:
         if not isinstance(total, Add) or len(total.parts) < 2 or total in self.kept:
             return total
         whole = tuple(range(total.ndim))
-        lists: list[list[Quantity]] = []
+        lists: list[list[Factor]] = []
         for _, part in total.parts:
-            if part in self.kept or not isinstance(part, Prod):
-                lists.append([part])
-            elif part.constraints or part.out[: len(whole)] != whole:
+            if part in self.named or not isinstance(part, Prod):
+                lists.append([(part, whole)])
+            elif part.constraints or part.out != whole:
                 return total
             else:
-                lists.append([q for q, subs in part.factors if subs == whole])
-        shared = [q for q in lists[0] if all(q in other for other in lists[1:])]
-        shared = [q for q in shared if not isinstance(q, Num)]
+                kept = set(whole)
+                lists.append([f for f in part.factors if kept.issuperset(f[1])])
+        shared = [f for f in lists[0] if all(f in other for other in lists[1:])]
+        shared = [f for f in shared if not isinstance(f[0], Num)]
         if not shared:
             return total
-        head = shared[0]
         rest: list[tuple[Extent, Quantity]] = []
         for coef, part in total.parts:
-            if part is head:
+            if (part, whole) in shared:
                 rest.append((coef, Num(ONE)))
                 continue
             assert isinstance(part, Prod)
             factors = list(part.factors)
-            factors.remove((head, whole))
+            for f in shared:
+                factors.remove(f)
             rest.append((coef, self.prod(part.coef, dict(enumerate(part.extents)), factors,
                                          part.out, (), total.shape)))  # fmt: skip
         inner = self.add(rest, total.shape)
-        factors = [(head, whole), (inner, whole)]
-        return self.prod(ONE, dict(enumerate(total.shape)), factors, whole, (), total.shape)
+        extents = dict(enumerate(total.shape))
+        return self.prod(ONE, extents, [*shared, (inner, whole)], whole, (), total.shape)
 
     # -- products -----------------------------------------------------------------------------
     def prod(
@@ -260,7 +290,7 @@ class Algebra:
             if isinstance(q, Num):
                 work.coef = work.coef * q.value
                 del work.factors[position]
-            elif not (isinstance(q, Prod) and self._opens(q) and work.inline(position)):
+            elif not (isinstance(q, Prod) and self._opens(q, len(work.factors) == 1) and work.inline(position)):
                 position += 1
         self._merge_powers(work)
         while patterns.simplify_product(self, work):
@@ -269,28 +299,82 @@ class Algebra:
             self._merge_powers(work)
         if not work.coef or any(is_zero(q) for q, _ in work.factors):
             return zero(shape)
-        result = work.finish()
-        if isinstance(result, Prod) and result.summed and result not in self.kept:
+        result = self._hoisted(work.finish())
+        if isinstance(result, Prod) and result.summed and self._vanishes(result):
+            return zero(shape)
+        if isinstance(result, Prod) and result not in self.named and len(result.factors) > 1 - bool(
+            result.summed
+        ):
             spread = self._multiplied_out(result)
             if spread is not None:
-                flat = self._collect(self._flat(spread, shape), shape)
-                expanded = self._sum_of(flat, shape)
+                expanded = self.add(spread, shape, common=False)
                 if self.cost(expanded) < self.cost(result):
                     return expanded
         return result
 
-    def _opens(self, inner: Prod) -> bool:
+    def _hoisted(self, result: Quantity) -> Quantity:
+        """A sum with the factors that do not depend on the summed labels written outside."""
+        if not isinstance(result, Prod) or result.constraints or not result.summed:
+            return result
+        bare = [s for s in result.out if isinstance(s, int)]
+        if len(set(bare)) < len(result.out):
+            return result
+        summed = set(result.summed)
+        inside = [f for f in result.factors if any(summed & set(labels_in(s)) for s in f[1])]
+        outside = [f for f in result.factors if f not in inside]
+        if not inside or not outside:
+            return result
+        used = {k for _, subs in inside for s in subs for k in labels_in(s)}
+        kept = [k for k in bare if k in used]
+        shape = tuple(result.extents[k] for k in kept)
+        extents = {k: e for k, e in enumerate(result.extents) if k in used}
+        inner = self.prod(ONE, extents, inside, kept, (), shape)
+        outer = {k: result.extents[k] for k in bare}
+        return self.prod(
+            result.coef, outer, [*outside, (inner, tuple(kept))], result.out, (), result.shape
+        )
+
+    def _vanishes(self, result: Prod) -> bool:
+        """Whether the sum of one sum is 0 by its definition: ``Σ (x − mean x)``."""
+        if len(result.factors) > 1 or not isinstance(result.factors[0][0], Add):
+            return False
+        if not self.named and not self.kept:
+            return False
+        return is_zero(Algebra().rebuilt(result))
+
+    def rebuilt(self, quantity: Quantity) -> Quantity:
+        """A quantity constructed anew in this algebra."""
+        new: dict[Quantity, Quantity] = {}
+        for q in ordered([quantity]):
+            if isinstance(q, Add):
+                new[q] = self.add([(c, new[part]) for c, part in q.parts], q.shape)
+            elif isinstance(q, Prod):
+                factors = [(new[f], subs) for f, subs in q.factors]
+                extents = dict(enumerate(q.extents))
+                new[q] = self.prod(q.coef, extents, factors, q.out, q.constraints, q.shape)
+            elif isinstance(q, Pow):
+                new[q] = self.power(new[q.base], q.exponent)
+            elif isinstance(q, Fun) and not q.whole:
+                new[q] = self.fun(q.op, tuple(new[a] for a in q.args), q.shape, q.params)
+            elif isinstance(q, Fun):
+                args = tuple(new[a] for a in q.args)
+                new[q] = Fun(q.op, args, q.shape, q.params, whole=True)
+            else:
+                new[q] = q
+        return new[quantity]
+
+    def _opens(self, inner: Prod, alone: bool) -> bool:
         if inner.summed or any(not isinstance(s, int) and s.parts for s in inner.out):
             return False
         if len(inner.factors) <= 1 and inner.coef == ONE:
             return True
-        return inner not in self.kept
+        return inner not in (self.named if alone else self.kept)
 
     def _merge_powers(self, work: _Work) -> None:
         total: dict[tuple[Quantity, tuple[Index, ...]], Fraction] = {}
         for q, subs in work.factors:
             base, exponent = (q.base, q.exponent) if isinstance(q, Pow) else (q, Fraction(1))
-            if isinstance(q, Pow) and q in self.kept and (base, subs) not in total:
+            if isinstance(q, Pow) and q in self.named:
                 base, exponent = q, Fraction(1)
             total[base, subs] = total.get((base, subs), Fraction(0)) + exponent
         factors: list[Factor] = []
@@ -314,7 +398,7 @@ class Algebra:
                 return Num(base.value ** int(exponent))
             if base.value.simple and base.value.names:
                 return Num(base.value**exponent)
-        if isinstance(base, Pow) and (exponent.denominator == 1):
+        if isinstance(base, Pow) and exponent.denominator == 1 and base not in self.named:
             return self.power(base.base, base.exponent * exponent)
         if isinstance(base, Prod) and base not in self.kept and exponent.denominator == 1:
             spread = self._power_of_product(base, exponent)
@@ -344,6 +428,13 @@ class Algebra:
              extents: dict[int, Extent], shape: Shape) -> Quantity:  # fmt: skip
         """``out[out] = inner[subs]``."""
         return self.prod(ONE, extents, [(inner, tuple(subs))], out, (), shape)
+
+
+def _ratios(parts: Sequence[tuple[Extent, Quantity]]) -> tuple[Extent, object]:
+    """The first coefficient (by age), and the parts relative to it."""
+    ordered = sorted(((patterns.canonical(q), c, q) for c, q in parts), key=lambda p: p[2].uid)
+    head = ordered[0][1]
+    return head, frozenset((key, c / head) for key, c, _ in ordered)
 
 
 def _covers(part: Prod, shape: Shape) -> bool:
@@ -464,4 +555,4 @@ class _Work:
 def _distinct(out: tuple[Index, ...]) -> bool:
     bare = [s for s in out if isinstance(s, int)]
     fixed = all(isinstance(s, int) or (isinstance(s, Form) and not s.parts) for s in out)
-    return fixed and len(set(bare)) == len(bare) and not (set(bare) & {ZERO})
+    return fixed and len(set(bare)) == len(bare)

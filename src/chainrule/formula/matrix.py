@@ -141,6 +141,18 @@ def coefficient(coefs: list[Extent]) -> Extent:
     return ONE
 
 
+def _gathered(parts: list[Notation]) -> Notation:
+    """A sum; ``Aᵀ x + A x`` as ``(A + Aᵀ) x``."""
+    last = parts[0].factors[-1] if isinstance(parts[0], Product) else None
+    if last is not None and all(
+        isinstance(p, Product) and p.factors[-1] == last and len(p.factors) == 2 for p in parts
+    ):
+        heads = [p.factors[0] for p in parts if isinstance(p, Product)]
+        heads.sort(key=lambda h: isinstance(h, Transpose))
+        return Product((Plus(tuple(heads)), last))
+    return Plus(tuple(parts))
+
+
 class Matrices:
     """Writes quantities in matrix notation; ``names`` are written by name."""
 
@@ -192,7 +204,7 @@ class Matrices:
                 parts.append((rest, scaled(rest, [], body)))
         first = next((i for i, (c, _) in enumerate(parts) if not c.negative), 0)
         parts.insert(0, parts.pop(first))
-        return scaled(common, [], Plus(tuple(p for _, p in parts)))
+        return scaled(common, [], _gathered([p for _, p in parts]))
 
     def _own(self, part: Quantity) -> Extent:
         """The coefficient that a part carries itself."""
@@ -255,6 +267,9 @@ class Matrices:
                 raise NoMatrixForm
         bare = [s for s in subs if isinstance(s, int)]
         written = self.write(q)
+        if isinstance(written, Scaled) and written.body is not None and bare:
+            graph.scalars.append(Scaled(written.coef, written.above, written.below, None))
+            written = written.body
         if not bare:
             graph.scalars.append(written)
         elif len(bare) == 2:

@@ -10,7 +10,7 @@ from .quantity import Add, Fun, Num, Pow, Prod, Quantity, Sym, ordered
 
 __all__ = ["choose_names"]
 
-_LONG = 4  # what is shorter is written out again rather than named
+_LONG = 5  # what is shorter is written out again rather than named
 _DEEP = 24  # nesting beyond which a name is given although there is one use only
 
 
@@ -30,8 +30,7 @@ def choose_names(
     order = ordered(roots)
     uses = Counter(child for q in order for child in q.children)
     uses.update(root for root in roots if uses[root])
-    algebra.kept = set(own)
-    algebra._costs.clear()
+    algebra.restart(own)
     named: dict[Quantity, str | None] = {}
     depth: dict[Quantity, int] = {}
     for q in order:
@@ -44,7 +43,7 @@ def choose_names(
             named[q] = None
         if q in named:
             depth[q] = 0
-            algebra.kept.add(q)
+            algebra.keep(q, named=True)
     roles = {q: _role(q, primal) for q, name in named.items() if name is None}
     totals = Counter(roles.values())
     blocked = set(taken) | {name for name in named.values() if name is not None}
@@ -57,6 +56,8 @@ def choose_names(
             total = totals[role]
             number = counts[role] if q in primal else total + 1 - counts[role]
             name = role if total == 1 else f"{role}{number}"
+            if name in blocked:
+                name = name.replace("D", "Δ").replace("d", "δ")
             while name in blocked:
                 name += "_"
             blocked.add(name)
@@ -73,7 +74,7 @@ def _is_norm(q: Quantity) -> bool:
     if isinstance(q, Pow) and q.base.ndim == 0:
         q = q.base
     return isinstance(q, Prod) and q.ndim == 0 and len(q.factors) == 1 and all(
-        isinstance(f, Pow) and len(f.base.children) == 0 for f, _ in q.factors
+        isinstance(f, Pow) for f, _ in q.factors
     )  # fmt: skip
 
 

@@ -34,7 +34,6 @@ __all__ = [
     "simplify_function",
     "simplify_power",
     "simplify_product",
-    "simplify_sum",
 ]
 
 MINUS = -ONE
@@ -71,7 +70,7 @@ def canonical(part: Quantity) -> object:
 # -- products ---------------------------------------------------------------------------------
 def simplify_product(algebra: Algebra, work: _Work) -> bool:
     """One rewrite of a product under construction; False where none applies."""
-    return any(rule(algebra, work) for rule in (_softmax, _sums_to_one, _logistic))
+    return any(rule(algebra, work) for rule in (_softmax, _sums_to_one, _logistic, _fold))
 
 
 def _softmax(algebra: Algebra, work: _Work) -> bool:
@@ -186,7 +185,7 @@ def _logistic(algebra: Algebra, work: _Work) -> bool:
         opposite = _negated(algebra, s.args[0])
         for j, (e, e_subs) in enumerate(work.factors):
             if isinstance(e, Fun) and e.op == "exp" and e.args[0] is opposite and e_subs == subs:
-                if exponent > 1 or s in algebra.kept:
+                if exponent > 1 or s in algebra.named:
                     other = algebra.add([(ONE, Num(ONE)), (MINUS, s)], s.shape)
                 else:
                     other = Fun("expit", (opposite,), s.shape)
@@ -197,7 +196,44 @@ def _logistic(algebra: Algebra, work: _Work) -> bool:
     return False
 
 
-# -- powers and sums --------------------------------------------------------------------------
+def _split(q: Quantity) -> tuple[Quantity, Fraction]:
+    return (q.base, q.exponent) if isinstance(q, Pow) else (q, Fraction(1))
+
+
+def _fold(algebra: Algebra, work: _Work) -> bool:
+    """Factors that make up a product with a name are that name."""
+    for product in algebra.folds:
+        mapping: dict[int, Index] = {}
+        taken: dict[int, Fraction] = {}
+        for q, subs in product.factors:
+            base, exponent = _split(q)
+            for i, (other, other_subs) in enumerate(work.factors):
+                there, power = _split(other)
+                if i in taken or there is not base or power / exponent < 1:
+                    continue
+                trial = dict(mapping)
+                if all(trial.setdefault(a, b) == b for a, b in zip(subs, other_subs, strict=True)
+                       if isinstance(a, int)):  # fmt: skip
+                    mapping = trial
+                    taken[i] = exponent
+                    break
+            else:
+                break
+        if len(taken) < len(product.factors):
+            continue
+        factors: list[Factor] = []
+        for i, (q, subs) in enumerate(work.factors):
+            base, power = _split(q)
+            rest = power - taken.get(i, Fraction(0))
+            if rest:
+                factors.append((algebra.power(base, rest), subs))
+        factors.append((product, tuple(mapping[k] for k in range(len(product.extents)))))
+        work.factors = factors
+        return True
+    return False
+
+
+# -- powers -----------------------------------------------------------------------------------
 def simplify_power(algebra: Algebra, base: Quantity, exponent: Fraction) -> Quantity | None:
     """``1/(1 + exp(u))`` is ``σ(−u)``."""
     if exponent.denominator == 1 and exponent < 0 and isinstance(base, Add):
@@ -213,13 +249,6 @@ def simplify_power(algebra: Algebra, base: Quantity, exponent: Fraction) -> Quan
                 ):
                     logistic = Fun("expit", (_negated(algebra, e.args[0]),), base.shape)
                     return algebra.power(logistic, -exponent)
-    return None
-
-
-def simplify_sum(
-    algebra: Algebra, parts: list[tuple[Extent, Quantity]], shape: Shape
-) -> Quantity | None:
-    """``1 − σ(u)`` stays; reserved for identities of sums."""
     return None
 
 
@@ -336,6 +365,7 @@ RULES: dict[str, Rule] = {
     "square": _powered(Fraction(2)),
     "reciprocal": _powered(Fraction(-1)),
     "sqrt": _powered(HALF),
+    "root": _powered(HALF),
     "cbrt": _powered(Fraction(1, 3)),
     "power": _power,
     "float_power": _power,

@@ -18,7 +18,7 @@ from ..expr.nodes import Box, Call, Const, Leaf, Map, Node, Scalar, Sum, Term
 from ..expr.subs import Affine, Look, Sub
 from ..expr.walk import topological
 from .algebra import Algebra
-from .quantity import Form, Fun, Index, Num, Quantity, Sym, Wrap
+from .quantity import Form, Fun, Index, Num, Prod, Quantity, Sym, Wrap
 
 __all__ = ["PRIMES", "FormulaError", "Translator", "solve"]
 
@@ -206,18 +206,31 @@ class Translator:
                 stack.extend((x, y, False) for x, y in reversed(list(pairs)))
                 continue
             self._partner[a] = b
-            found = self.known[a] = self._quantity(a, b)
-            self._keep(a, found, uses[a] > 1)
+            found = self._quantity(a, b)
+            self.known[a] = self._kept(a, found, uses[a] > 1)
         return [self.known[node] for node in ones]
 
-    def _keep(self, node: Node, found: Quantity, shared: bool) -> None:
+    def _kept(self, node: Node, found: Quantity, shared: bool) -> Quantity:
+        """Keep what has a name or is shared; of ``2 d`` what is shared is d."""
         if isinstance(found, Sym | Num) or not found.children:
-            return
+            return found
         if node in self.labels:
-            self.algebra.kept.add(found)
+            self.algebra.keep(found, named=True)
             self.names.setdefault(found, self.labels[node])
-        elif shared:
-            self.algebra.kept.add(found)
+            return found
+        if not shared:
+            return found
+        if isinstance(found, Prod) and not found.constraints and found not in self.algebra.named:
+            factor = found.coef.factor
+            if factor != 1:
+                unit = self.algebra.prod(
+                    found.coef / factor, dict(enumerate(found.extents)), found.factors,
+                    found.out, (), found.shape,
+                )  # fmt: skip
+                self.algebra.keep(unit, named=False)
+                return self.algebra.scaled(ONE * factor, unit, found.shape)
+        self.algebra.keep(found, named=False)
+        return found
 
     def _quantity(self, a: Node, b: Node) -> Quantity:
         shape = self.shape(a, b)
