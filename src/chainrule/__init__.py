@@ -1,17 +1,36 @@
-"""Derivatives of tensor functions written in plain NumPy."""
+"""Derivatives of tensor functions written in plain NumPy: numbers, objects, formulas, code."""
 
+from .check import check
 from .errors import DerivativeError, EscapedTracerError, TooLargeError, TraceError
+from .jacobian import Jacobian
+from .transforms.batching import vmap
+from .transforms.caches import clear_caches
+from .transforms.compiling import compile
+from .transforms.customs import custom, stop_gradient
 from .transforms.first import grad, hvp, jvp, linearize, value_and_grad, vjp
+from .transforms.jacobians import hessian, jacobian, value_and_jacobian
+
+__version__ = "0.1.0"
 
 __all__ = [
     "DerivativeError",
     "EscapedTracerError",
+    "Jacobian",
     "TooLargeError",
     "TraceError",
+    "check",
+    "clear_caches",
+    "compile",
+    "custom",
     "grad",
+    "hessian",
     "hvp",
+    "jacobian",
     "jvp",
     "linearize",
+    "stop_gradient",
     "value_and_grad",
+    "value_and_jacobian",
     "vjp",
+    "vmap",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 from ..expr.build import cast, is_zero, map_, zeros
 from ..expr.draft import Draft
 from ..expr.nodes import Const, Map, Node, Term
+from ..expr.ops import join_dtypes
 from ..expr.walk import topological
 from ..rules.elementwise import SINGULAR
 from ..rules.local import Piece, differentiable, local_jacobian
@@ -28,13 +29,17 @@ def active_nodes(outputs: Iterable[Node], sources: Iterable[Node]) -> list[Node]
     wanted = set(sources)
     order = topological(outputs, stop=wanted.__contains__)
     reached: set[Node] = set(wanted)
+    below: dict[Node, list[Node]] = {}
     for node in order:
-        if node not in reached and any(child in reached for child in differentiable(node)):
-            reached.add(node)
+        if node not in reached:
+            children = [child for child in differentiable(node) if child in reached]
+            if children:
+                reached.add(node)
+                below[node] = children
     used: set[Node] = {node for node in outputs if node in reached}
     for node in reversed(order):
-        if node in used and node not in wanted:
-            used.update(child for child in differentiable(node) if child in reached)
+        if node in used and node in below:
+            used.update(below[node])
     return [node for node in order if node in used]
 
 
@@ -102,9 +107,7 @@ def pullback(
         if is_zero(cotangent):
             continue
         singular = isinstance(node, Map) and node.op in SINGULAR
-        for piece in local_jacobian(node):
-            if piece.arg not in active:
-                continue
+        for piece in local_jacobian(node, active):
             dtype = _joined(cotangent, piece)
             part = _contract(
                 piece, cotangent, piece.out, piece.into, piece.arg.shape, dtype, singular
@@ -127,9 +130,7 @@ def pushforward(
             continue
         singular = isinstance(node, Map) and node.op in SINGULAR
         parts = []
-        for piece in local_jacobian(node):
-            if piece.arg not in active:
-                continue
+        for piece in local_jacobian(node, active):
             tangent = known[piece.arg]
             if is_zero(tangent):
                 continue
@@ -143,8 +144,10 @@ def pushforward(
 
 
 def _joined(value: Node, piece: Piece) -> np.dtype[Any]:
-    dtypes = [value.dtype, *(n.dtype for n, _ in piece.factors if not isinstance(n, Const))]
-    dtype = np.result_type(*dtypes)
+    dtype = value.dtype
+    for node, _ in piece.factors:
+        if node.dtype != dtype and not isinstance(node, Const):
+            dtype = join_dtypes([dtype, node.dtype])
     if isinstance(piece.coef, complex) and dtype.kind != "c":
         dtype = np.dtype(f"c{2 * dtype.itemsize}")
     return dtype

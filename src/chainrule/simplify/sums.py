@@ -9,13 +9,20 @@ import numpy as np
 
 from ..expr.build import cast, zeros
 from ..expr.draft import Draft, tidy_coef
-from ..expr.nodes import Node, Scalar, Sum
+from ..expr.nodes import Const, Node, Scalar, Sum
 
 __all__ = ["accumulate"]
 
 
 def accumulate(nodes: Sequence[Node], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Node:
     """The sum of contributions, each cast to ``dtype``."""
+    if len(nodes) == 1 and nodes[0].dtype == dtype:
+        (only,) = nodes
+        if isinstance(only, Sum):
+            if len(only.parts) != 1 and len(only.children) == len(only.parts):
+                return only
+        elif not isinstance(only, Const):
+            return only
     total: dict[Node, Scalar] = {}
     for node in nodes:
         for coef, part in node.parts if isinstance(node, Sum) else ((1, node),):
@@ -31,7 +38,5 @@ def accumulate(nodes: Sequence[Node], shape: tuple[int, ...], dtype: np.dtype[An
         if coef == 1:
             return node
         labels = tuple(range(node.ndim))
-        return Draft(
-            shape, dtype, coef, dict(enumerate(shape)), [(node, labels)], labels
-        ).finish()
+        return Draft(shape, dtype, coef, dict(enumerate(shape)), [(node, labels)], labels).finish()
     return Sum(shape, dtype, tuple(parts))

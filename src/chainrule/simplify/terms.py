@@ -20,11 +20,11 @@ from ..expr.build import map_
 from ..expr.draft import Draft
 from ..expr.nodes import Call, Const, Map, Node, Sum, Term
 
-__all__ = ["APPLY", "derived", "opens", "partner"]
+__all__ = ["APPLY", "Apply", "Derive", "derived", "open_views", "opens", "partner"]
 
-# op -> function(call node, axes group contracted: 0 = out, 1 = in, operand) -> result; see
-# simplify.operators, which fills it.
-Apply: TypeAlias = Callable[[Draft, int, Any], bool]
+# operator -> function that applies it in place within a product, if it can: simplify.operators
+Derive: TypeAlias = Callable[[Draft], Node]
+Apply: TypeAlias = Callable[[Draft, int, Derive], bool]
 APPLY: dict[str, Apply] = {}
 
 
@@ -92,11 +92,13 @@ def copy(draft: Draft) -> Draft:
     )
 
 
-def _open_views(draft: Draft) -> Draft:
+def open_views(draft: Draft) -> Draft:
     position = 0
     while position < len(draft.factors) and not draft.zero:
         node = draft.factors[position][0]
         if opens(node) and node.dtype.kind != "b":
+            if draft.rename(position):
+                continue
             trial = copy(draft)
             trial.inline(position)
             if trial.zero or len(trial.constraints) <= len(draft.constraints) + len(
@@ -119,7 +121,7 @@ def _constraints(node: Node) -> Sequence[Any]:
 
 def derived(draft: Draft) -> Node:
     """The node of a derivative term, after the rewrites of this module."""
-    draft = _open_views(draft)
+    draft = open_views(draft)
     if draft.zero:
         return draft.finish()
     while len(draft.factors) > 1 and _cancel(draft):

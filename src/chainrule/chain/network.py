@@ -1,0 +1,140 @@
+"""The Jacobian as a network: a sum of terms with two groups of output axes, by a sweep.
+
+Joining the incoming terms with a local Jacobian eliminates diagonals, broadcasts, slices and
+permutations by renaming; :mod:`chainrule.simplify.network` then contracts and merges what does
+not grow.  Reverse sweeps start from the identity at the output, forward sweeps at the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..expr.draft import Draft
+from ..expr.nodes import Map, Node, Term
+from ..expr.subs import Sub
+from ..rules.local import Piece, local_jacobian
+from ..simplify.network import compress, finalize, merge
+from ..simplify.terms import open_views
+from .sweep import active_nodes
+
+__all__ = ["forward_network", "identity", "reverse_network"]
+
+
+def identity(node: Node) -> Term | None:
+    """``∂node/∂node``: every label twice (None where the node is empty)."""
+    labels = list(range(node.ndim))
+    shape = node.shape + node.shape
+    made = Draft(
+        shape, node.dtype, 1, dict(enumerate(node.shape)), [], [*labels, *labels]
+    ).finish()
+    return made if isinstance(made, Term) else None
+
+
+def reverse_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
+    """For each source the terms of ``∂output/∂source``, of shape output + source."""
+    wanted = set(sources)
+    order = active_nodes([output], sources)
+    active = set(order)
+    pending: dict[Node, list[Term]] = {node: [] for node in order}
+    start = identity(output)
+    if output in active and start is not None:
+        pending[output].append(start)
+    lead = output.ndim
+    found: dict[Node, list[Term]] = {}
+    for node in reversed(order):
+        terms = merge(pending.pop(node))
+        if node in wanted:
+            found[node] = finalize(terms)
+            continue
+        if not terms:
+            continue
+        for piece in local_jacobian(node):
+            if piece.arg not in active:
+                continue
+            if piece.conj:
+                raise _not_holomorphic(node)
+            shape = output.shape + piece.arg.shape
+            for term in terms:
+                made = _join(term, piece, piece.out, piece.into, lead, shape, True)
+                if made is not None:
+                    pending[piece.arg].append(made)
+    return [found.get(s, []) for s in sources]
+
+
+def forward_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
+    """The same by a forward sweep for each source."""
+    results = []
+    for source in sources:
+        order = active_nodes([output], [source])
+        active = set(order)
+        known: dict[Node, list[Term]] = {}
+        for node in order:
+            if node is source:
+                start = identity(source)
+                known[node] = [] if start is None else [start]
+                continue
+            parts: list[Term] = []
+            for piece in local_jacobian(node):
+                if piece.arg not in active:
+                    continue
+                if piece.conj:
+                    raise _not_holomorphic(node)
+                shape = node.shape + source.shape
+                for term in known[piece.arg]:
+                    made = _join(
+                        term, piece, piece.into, piece.out, piece.arg.ndim, shape, False
+                    )
+                    if made is not None:
+                        parts.append(made)
+            known[node] = merge(parts)
+        results.append(finalize(known.get(output, [])))
+    return results
+
+
+def _not_holomorphic(node: Node) -> TypeError:
+    name = node.op if isinstance(node, Map) else node.kind
+    return TypeError(
+        f"the function is not holomorphic in its complex argument ({name!r} is not): a complex "
+        "Jacobian does not exist. Take real and imaginary parts as arguments, or use vjp"
+    )
+
+
+def _join(
+    term: Term,
+    piece: Piece,
+    taken: Sequence[Sub],
+    given: Sequence[Sub],
+    lead: int,
+    shape: tuple[int, ...],
+    reverse: bool,
+) -> Term | None:
+    """One term of the chain rule: ``term`` and ``piece`` joined along the middle axes."""
+    count = len(piece.extents)
+    extents = dict(enumerate(piece.extents))
+    if reverse:
+        outer_axes, outer = term.shape[:lead], range(count, count + lead)
+        subs: tuple[Sub, ...] = (*outer, *taken)
+        out: list[Sub] = [*outer, *given]
+    else:
+        outer_axes = term.shape[lead:]
+        outer = range(count, count + len(outer_axes))
+        subs = (*taken, *outer)
+        out = [*given, *outer]
+    extents.update(zip(outer, outer_axes, strict=True))
+    dtypes = [term.dtype, *(n.dtype for n, _ in piece.factors)]
+    dtype = np.result_type(*dtypes)
+    if isinstance(piece.coef, complex) and dtype.kind != "c":
+        dtype = np.dtype(f"c{2 * dtype.itemsize}")
+    if dtype.kind in "bi":
+        dtype = piece.arg.dtype
+    draft = Draft(
+        shape, dtype, piece.coef, extents, [(term, subs), *piece.factors], out, piece.constraints
+    )
+    draft.inline(0)
+    draft = open_views(draft)
+    made = draft.finish()
+    if not isinstance(made, Term):
+        return None  # zero
+    return compress(made)

@@ -1,0 +1,15 @@
+"""Forgetting what is kept between calls."""
+
+from __future__ import annotations
+
+from ..lower import paths, run
+from .core import clear_derived
+
+__all__ = ["clear_caches"]
+
+
+def clear_caches() -> None:
+    """Forget derived programs, compiled programs and contraction paths (all are found again)."""
+    run.clear()
+    clear_derived()
+    paths._first_pair.cache_clear()

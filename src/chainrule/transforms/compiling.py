@@ -1,0 +1,196 @@
+"""compile: tracing is skipped when a program for these shapes and branch outcomes is known."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import TraceError
+from ..expr.nodes import Leaf, Node
+from ..lower.run import Cache, program_for
+from ..trace.array import TracedArray, traced
+from ..trace.session import Guard
+from .core import Outputs, level, outputs
+from .first import _name
+from .trees import flatten, unflatten
+
+__all__ = ["Compiled", "compile"]
+
+BACKENDS = ("numpy",)
+MAX_PATHS = 64
+
+
+@dataclass(slots=True)
+class _Path:
+    """One program: guards and results in one run, valid while the guards keep their outcomes."""
+
+    guards: list[Guard]
+    outs: Outputs
+    program: Any
+    sources: list[tuple[bool, Any]]  # one entry a program input: (is argument, position or array)
+
+    def run(self, flat: list[Any]) -> list[Any]:
+        values = [flat[source] if given else source for given, source in self.sources]
+        if not self.guards:
+            return list(self.program(*values))
+        with np.errstate(all="ignore"):
+            return list(self.program(*values))
+
+
+def compile(f: Callable[..., Any], backend: str | None = None) -> Compiled:
+    """A function whose programs are kept: the second call with like arguments traces nothing.
+
+    Programs are kept by the arguments' tree, shapes and dtypes, by the values of arguments that
+    are not arrays or floats (ints, strings, booleans), and by the outcomes of branches on traced
+    values, which are checked on every call: a new outcome is traced anew.
+
+    Arrays that ``f`` captures are read by reference at every call: changes in place are seen,
+    rebinding the name is not.  What plain Python computes while tracing (``2 * A`` for a captured
+    plain array ``A``, ``if mask.any():``, random numbers) is frozen in the program.
+
+    ``backend``: None or "numpy".  Raises ValueError for an unknown backend.
+
+    >>> import numpy as np, chainrule as cr
+    >>> step = cr.compile(cr.grad(lambda x: np.sum(x**2)))
+    >>> step(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}: this version has {', '.join(BACKENDS)}")
+    return Compiled(f)
+
+
+class Compiled:
+    """The result of :func:`compile`; call it like the function.  ``clear()`` forgets programs."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, f)
+        self._f = f
+        self._entries: Cache[Any, list[_Path]] = Cache(256)
+
+    def clear(self) -> None:
+        """Forget all programs of this function."""
+        self._entries.clear()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        flat, spec = flatten((args, kwargs))
+        key_parts: list[Any] = [spec]
+        for value in flat:
+            kind = type(value)
+            if kind is np.ndarray:
+                key_parts.append((value.shape, value.dtype))
+            elif kind is float or kind is complex:
+                key_parts.append(kind)
+            elif isinstance(value, TracedArray):
+                return self._f(*args, **kwargs)  # inside another trace: nothing to keep here
+            elif isinstance(value, np.generic | np.ndarray):
+                key_parts.append((value.shape, value.dtype))
+            else:
+                key_parts.append((kind, value))
+        key = tuple(key_parts)
+        paths = self._entries.get(key)
+        if paths is None:
+            paths = []
+            self._entries.put(key, paths)
+        for path in paths:
+            found = _try(path, flat)
+            if found is not None:
+                return found[0]
+        if len(paths) >= MAX_PATHS:
+            raise TraceError(
+                f"{_name(self._f)} has taken {MAX_PATHS} different paths through its branches: "
+                "the compiled programs would never end. Use np.where for choices by element, or "
+                "call the function without compile"
+            )
+        path = self._trace(flat, spec)
+        paths.insert(0, path)
+        found = _try(path, flat)
+        assert found is not None, "a fresh trace contradicts its own branches"
+        return found[0]
+
+    def _trace(self, flat: list[Any], spec: Any) -> _Path:
+        random_before = np.random.get_state(legacy=False)
+        position: dict[Node, int] = {}
+        with level("compile") as (session, opened):
+            handles: list[Any] = []
+            for number, value in enumerate(flat):
+                if isinstance(value, np.ndarray | np.generic | float | complex):
+                    weak = not isinstance(value, np.ndarray | np.generic)
+                    array = np.asarray(value)
+                    leaf = session.new_leaf(array.shape, array.dtype.newbyteorder("="))
+                    session.bindings[leaf] = array
+                    opened.leaves.append(leaf)
+                    position[leaf] = number
+                    handles.append(traced(leaf, weak=weak))
+                else:
+                    handles.append(value)
+            args, kwargs = unflatten(spec, handles)
+            outs = outputs(self._f(*args, **kwargs))
+            guards = list(session.guards)
+        if not _same_state(random_before, np.random.get_state(legacy=False)):
+            warnings.warn(
+                f"{_name(self._f)} drew from np.random while it was traced: the numbers drawn are "
+                "frozen in the compiled program. Pass random arrays as arguments instead",
+                stacklevel=4,
+            )
+        program = program_for([*(g.node for g in guards), *outs.nodes])
+        sources: list[tuple[bool, Any]] = []
+        for leaf in program.plan.leaves:
+            if leaf in position:
+                sources.append((True, position[leaf]))
+            else:
+                sources.append((False, _captured(session.bindings, leaf)))
+        return _Path(guards, outs, program, sources)
+
+
+def _captured(bindings: dict[Node, Any], leaf: Leaf) -> Any:
+    if leaf not in bindings:
+        raise TraceError("a traced array of an earlier call is used inside a compiled function")
+    return bindings[leaf]
+
+
+def _try(path: _Path, flat: list[Any]) -> tuple[Any] | None:
+    """The path's result if its guards hold; None if a branch goes another way."""
+    if not path.guards:
+        return (path.outs.rebuild(path.run(flat)),)
+    try:
+        values = path.run(flat)
+    except (np.linalg.LinAlgError, IndexError, FloatingPointError, ValueError):
+        return _step_by_step(path, flat)
+    count = len(path.guards)
+    for guard, value in zip(path.guards, values[:count], strict=True):
+        if not _holds(guard, value):
+            return None
+    return (path.outs.rebuild(values[count:]),)
+
+
+def _holds(guard: Guard, value: Any) -> bool:
+    if isinstance(guard.outcome, bool):
+        return bool(np.asarray(value).any()) == guard.outcome
+    return bool(np.asarray(value) == guard.outcome)
+
+
+def _step_by_step(path: _Path, flat: list[Any]) -> tuple[Any] | None:
+    """Guards one at a time: an error after a guard that fails belongs to another branch."""
+    given = {
+        leaf: flat[source] if argument else source
+        for leaf, (argument, source) in zip(path.program.plan.leaves, path.sources, strict=True)
+    }
+    for guard in path.guards:
+        program = program_for([guard.node])
+        (value,) = program(*[given[leaf] for leaf in program.plan.leaves])
+        if not _holds(guard, value):
+            return None
+    return (path.outs.rebuild(path.program(*given.values())[len(path.guards) :]),)
+
+
+def _same_state(before: Any, after: Any) -> bool:
+    return bool(
+        before["state"]["pos"] == after["state"]["pos"]
+        and np.array_equal(before["state"]["key"], after["state"]["key"])
+    )

@@ -1,0 +1,237 @@
+"""jacobian, value_and_jacobian, hessian: derivatives that keep their structure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import optree
+
+from ..chain.network import forward_network, reverse_network
+from ..expr.draft import opened
+from ..expr.nodes import Leaf, Node, Term
+from ..expr.walk import substitute_nodes
+from ..jacobian.object import Jacobian, Layout, factor_nodes, resolve_factors
+from ..jacobian.structure import structure_of
+from ..simplify.network import finalize
+from ..trace.array import TracedArray, as_node, traced
+from ..trace.session import Level, Session
+from .core import Outputs, enter, finish, level, outputs, settle
+from .first import Argnums, _name, _split_aux, grad, merged, split_arguments
+from .trees import NAMESPACE, flatten, unflatten
+
+__all__ = ["hessian", "jacobian", "value_and_jacobian"]
+
+Mode = Literal["auto", "forward", "reverse"]
+MODES = ("auto", "forward", "reverse")
+
+
+def _take_apart(j: Jacobian) -> tuple[list[Any], Any]:
+    fixed = (tuple(j._terms), j.out_shape, j.in_shape, j.dtype, j.layout)
+    return list(j._values), fixed
+
+
+def _put_together(fixed: Any, values: Any) -> Jacobian:
+    terms, out_shape, in_shape, dtype, layout = fixed
+    return Jacobian(terms, list(values), out_shape, in_shape, dtype, layout)
+
+
+optree.register_pytree_node(
+    Jacobian,
+    _take_apart,  # type: ignore[arg-type]
+    _put_together,  # type: ignore[arg-type]
+    namespace=NAMESPACE,
+)
+
+
+def dense_nodes(tree: Any) -> Any:
+    """A result with every Jacobian in it as one traced array of its (unformed) elements."""
+    leaves, spec = optree.tree_flatten(
+        tree, is_leaf=lambda v: isinstance(v, Jacobian), namespace=NAMESPACE
+    )
+    return optree.tree_unflatten(
+        spec, [_as_traced(v) if isinstance(v, Jacobian) else v for v in leaves]
+    )
+
+
+def _as_traced(j: Jacobian) -> TracedArray:
+    _, bindings = j._bound()
+    (node,) = substitute_nodes([j.node], {k: as_node(v) for k, v in bindings.items()})
+    result = traced(node)
+    if j.layout == "denominator":
+        n_out = len(j.out_shape)
+        result = np.transpose(result, [*range(n_out, j.ndim), *range(n_out)])  # type: ignore[assignment, arg-type]
+    return result
+
+
+def value_and_jacobian(
+    f: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    layout: Layout = "numerator",
+    mode: Mode = "auto",
+    symmetric: bool | Sequence[bool] = False,
+) -> Callable[..., Any]:
+    """Value and structured Jacobian; arguments as :func:`jacobian`.
+
+    Returns a function giving ``(value, J)``, or ``((value, aux), J)`` with ``has_aux``.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {MODES}, not {mode!r}")
+    if layout not in ("numerator", "denominator"):
+        raise ValueError(f"layout must be 'numerator' or 'denominator', not {layout!r}")
+
+    @functools.wraps(f)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        numbers, chosen = split_arguments(argnums, args)
+        with level("jacobian") as (session, opened_level):
+            inputs = enter(session, opened_level, chosen, f"argument of {_name(f)}: args")
+            result, aux = _split_aux(f(*merged(args, numbers, inputs.tree), **kwargs), has_aux)
+            outs = outputs(dense_nodes(result))
+            extra = outputs(aux)
+            networks = [
+                _networks(out, inputs.leaves, mode, _symmetric_leaves(inputs, symmetric))
+                for out in outs.nodes
+            ]
+        done = finish(session, opened_level, [*outs.nodes, *extra.nodes])
+        value = outs.rebuild(done[: len(outs.nodes)])
+        per_out = []
+        for out, row in zip(outs.nodes, networks, strict=True):
+            objects = [
+                _object(session, opened_level, out, leaf, terms, report, layout)
+                for leaf, (terms, report) in zip(inputs.leaves, row, strict=True)
+            ]
+            tree = unflatten(inputs.spec, objects)
+            per_out.append(tree[0] if isinstance(argnums, int | np.integer) else tree)
+        jacobians = _nested(outs, per_out)
+        if has_aux:
+            return (value, extra.rebuild(done[len(outs.nodes) :])), jacobians
+        return value, jacobians
+
+    return wrapped
+
+
+def jacobian(
+    f: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    layout: Layout = "numerator",
+    mode: Mode = "auto",
+    symmetric: bool | Sequence[bool] = False,
+) -> Callable[..., Any]:
+    """The generalized Jacobian, as an object that keeps its structure.
+
+    Returns a function of the same arguments giving a :class:`chainrule.Jacobian` of shape
+    out + in (``layout="denominator"``: in + out); trees of results and of arguments nest, results
+    outside.  ``mode`` orders the evaluation: "forward" accumulates from the inputs, "reverse" from
+    the outputs, "auto" chooses.  ``symmetric`` (per argument): the derivative over symmetric
+    matrices.  ``(J, aux)`` with ``has_aux``.
+
+    >>> import numpy as np, chainrule as cr
+    >>> J = cr.jacobian(np.tanh)(np.zeros(1000))
+    >>> J.structure, J.shape, J.nbytes
+    ('a->a|a', (1000, 1000), 8000)
+    """
+    both = value_and_jacobian(f, argnums, has_aux, layout, mode, symmetric)
+
+    @functools.wraps(f)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, result = both(*args, **kwargs)
+        return (result, value[1]) if has_aux else result
+
+    return wrapped
+
+
+def hessian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """The Hessian of a scalar function, as a structured object of shape in + in.
+
+    >>> import numpy as np, chainrule as cr
+    >>> H = cr.hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+    >>> H.structure, H.diagonal()
+    ('a->a|a', array([ 6., 12.]))
+    """
+    return jacobian(grad(f, argnums), argnums)
+
+
+Report = tuple[str, int]
+
+
+def _networks(
+    out: Node, sources: Sequence[Leaf], mode: Mode, symmetric: Sequence[bool]
+) -> list[tuple[list[Term], Report]]:
+    """Terms in the order asked for, and the report, which always comes from the reverse sweep."""
+    backward = reverse_network(out, sources)
+    terms = forward_network(out, sources) if mode == "forward" else backward
+    result = []
+    for mine, reported, flag in zip(terms, backward, symmetric, strict=True):
+        if flag:
+            mine = _symmetrized(mine, out.ndim)
+            reported = mine
+        size = sum(node.nbytes for node in factor_nodes(reported))
+        result.append((mine, (structure_of(reported, out.ndim), size)))
+    return result
+
+
+def _symmetric_leaves(inputs: Any, symmetric: bool | Sequence[bool]) -> list[bool]:
+    if isinstance(symmetric, bool):
+        flags = [symmetric] * len(inputs.leaves)
+    else:
+        flags = []
+        for flag, tree in zip(symmetric, inputs.tree, strict=True):
+            flags += [bool(flag)] * len(flatten(tree)[0])
+    for flag, leaf in zip(flags, inputs.leaves, strict=True):
+        if flag and (leaf.ndim < 2 or leaf.shape[-1] != leaf.shape[-2]):
+            raise ValueError(f"symmetric=True needs a square matrix, not shape {leaf.shape}")
+    return flags
+
+
+def _symmetrized(terms: Sequence[Term], n_out: int) -> list[Term]:
+    """``(J + J with the last two input axes exchanged)/2``: the map on symmetric matrices."""
+    halves: list[Term] = []
+    for term in terms:
+        for turned in (False, True):
+            draft = opened(term)
+            assert draft is not None
+            draft.coef = term.coef * 0.5
+            if turned:
+                draft.out = [*term.out[:-2], term.out[-1], term.out[-2]]
+            node = draft.finish()
+            if isinstance(node, Term):
+                halves.append(node)
+    return finalize(halves)
+
+
+def _object(
+    session: Session,
+    opened_level: Level,
+    out: Node,
+    leaf: Leaf,
+    terms: Sequence[Term],
+    report: Report,
+    layout: Layout,
+) -> Jacobian:
+    """The object of one network: factors as numbers (on demand), or traced in an outer level."""
+    lift = opened_level.lift
+    bindings = session.bindings
+    inside = bool(session.levels)
+
+    def resolve(nodes: list[Node]) -> list[Any]:
+        lifted = lift(nodes) if lift is not None else nodes
+        if inside:
+            return settle(session, lifted)
+        return resolve_factors(lifted, bindings)
+
+    dtype = np.result_type(out.dtype, leaf.dtype)
+    return Jacobian.build(
+        terms, resolve, out.shape, leaf.shape, dtype, layout, report, lazy=not inside
+    )
+
+
+def _nested(outs: Outputs, per_out: Sequence[Any]) -> Any:
+    stream = iter(per_out)
+    rest = [next(stream) for _ in outs.nodes]
+    return outs.rebuild(rest)
+
+
