@@ -188,11 +188,11 @@ class Draft:
     # -- inlining -----------------------------------------------------------------------------
     def inline(self, position: int, term: Term | None = None) -> None:
         """Read factor ``position``, a term (or ``term`` in its place), through itself."""
+        if self.rename(position, term):
+            return
         node, subs = self.factors.pop(position)
         inner = term if term is not None else node
         assert isinstance(inner, Term)
-        if self._inline_plain(position, inner, subs):
-            return
         start = max(self.extents, default=-1) + 1
         fresh = range(start, start + len(inner.extents))
         for label, extent in zip(fresh, inner.extents, strict=True):
@@ -207,8 +207,14 @@ class Draft:
             self.coef = self.coef * inner.coef
         self.solve([(relabel(o, fresh), s) for o, s in zip(inner.out, subs, strict=True)])
 
-    def _inline_plain(self, position: int, inner: Term, subs: tuple[Sub, ...]) -> bool:
-        """``inline`` where each axis is a label of its own: it is renamed, nothing is solved."""
+    def rename(self, position: int, term: Term | None = None) -> bool:
+        """``inline`` where each axis is a label of its own, so that nothing is to be solved.
+
+        Adds no constraints but the inner term's; False, with nothing done, for other terms.
+        """
+        node, subs = self.factors[position]
+        inner = term if term is not None else node
+        assert isinstance(inner, Term)
         ext = self.extents
         mapping: dict[int, Sub] = {}
         for label, sub in zip(inner.out, subs, strict=True):
@@ -235,7 +241,9 @@ class Draft:
                     fresh += 1
 
         new = _renamer(mapping, inner.extents, ext)
-        self.factors[position:position] = [(n, tuple(map(new, ss))) for n, ss in inner.factors]
+        self.factors[position : position + 1] = [
+            (n, tuple(map(new, ss))) for n, ss in inner.factors
+        ]
         self.constraints.extend(map(new, inner.constraints))
         if inner.coef != 1:
             self.coef = self.coef * inner.coef

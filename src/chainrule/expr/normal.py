@@ -124,26 +124,16 @@ def finish(draft: Draft) -> Node:
         for label in unit:
             del draft.extents[label]
         draft.replace(unit)
-    coef = draft.coef
-    factors = []
-    for node, subs in draft.factors:
-        if isinstance(node, Const):
-            coef = coef * node.value
-        elif isinstance(node, Sum) and not node.parts:
-            return zeros(draft.shape, draft.dtype)
-        else:
-            factors.append((node, subs))
-    draft.factors = factors
     draft.constraints = _strictest(draft.constraints)
     used = _appearance(draft)
     for label, extent in draft.extents.items():
         if label not in used:
-            coef = coef * extent
+            draft.coef = draft.coef * extent
     for _ in range(4):  # nested keys may change places once their labels are renamed
         if _renumber(draft, used):
             break
         used = _appearance(draft)
-    return _interned(draft, coef, tuple(draft.factors), tuple(draft.out))
+    return _absorbed(draft, draft.factors, tuple(draft.out))
 
 
 def _appearance(draft: Draft) -> dict[int, int]:
@@ -174,6 +164,9 @@ def _renumber(draft: Draft, number: dict[int, int]) -> bool:
 def _finish_plain(draft: Draft) -> Node | None:
     """``finish`` where every subscript is a label or a constant; None where one is not."""
     ext = draft.extents
+    whole = tuple(draft.out)
+    if whole == tuple(ext) == tuple(range(len(ext))) and min(ext.values(), default=2) > 1:
+        return _absorbed(draft, draft.factors, whole)  # the labels are numbered already
     number: dict[int, Sub] = {}
     extents: list[int] = []
 
@@ -200,27 +193,35 @@ def _finish_plain(draft: Draft) -> Node | None:
     out = new(draft.out)
     if out is None:
         return None
-    coef = draft.coef
     factors = []
     for node, subs in draft.factors:
-        if isinstance(node, Const):
-            coef = coef * node.value
-            continue
-        if isinstance(node, Sum) and not node.parts:
-            return zeros(draft.shape, draft.dtype)
         these = new(subs)
         if these is None:
             return None
         factors.append((node, these))
+    if ext and min(ext.values()) <= 0:
+        return zeros(draft.shape, draft.dtype)
     if len(number) < len(ext):
         for label, extent in ext.items():
             if label not in number:
-                coef = coef * extent
-    for extent in ext.values():
-        if extent <= 0:
-            return zeros(draft.shape, draft.dtype)
+                draft.coef = draft.coef * extent
     draft.extents = dict(enumerate(extents))
-    return _interned(draft, coef, tuple(factors), out)
+    return _absorbed(draft, factors, out)
+
+
+def _absorbed(draft: Draft, factors: list[Factor], out: tuple[Sub, ...]) -> Node:
+    """The node once scalars have gone into the coefficient; zero where a factor is."""
+    coef = draft.coef
+    kept = []
+    for pair in factors:
+        node = pair[0]
+        if isinstance(node, Const):
+            coef = coef * node.value
+        elif isinstance(node, Sum) and not node.parts:
+            return zeros(draft.shape, draft.dtype)
+        else:
+            kept.append(pair)
+    return _interned(draft, coef, tuple(kept), out)
 
 
 def _interned(

@@ -8,7 +8,7 @@ its local Jacobian by a factor is the term without it (multilinearity).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple, TypeAlias
 
 from ..expr.nodes import Box, Call, Const, Factor, Map, Node, Scalar, Sum, Term
@@ -63,8 +63,8 @@ def differentiable(node: Node) -> tuple[Node, ...]:
     return tuple(n for n in node.children if inexact(n) and not isinstance(n, Const))
 
 
-def local_jacobian(node: Node) -> list[Piece]:
-    """All pieces of a node's local Jacobian."""
+def local_jacobian(node: Node, wanted: Container[Node] | None = None) -> list[Piece]:
+    """All pieces of a node's local Jacobian, by the arguments in ``wanted`` (all of them)."""
     if isinstance(node, Term):
         return [
             Piece(
@@ -77,25 +77,30 @@ def local_jacobian(node: Node) -> list[Piece]:
                 node.constraints,
             )
             for k, (factor, subs) in enumerate(node.factors)
-            if inexact(factor)
+            if inexact(factor) and (wanted is None or factor in wanted)
         ]
     if isinstance(node, Sum):
         return [
-            identity_piece(n, c) for c, n in node.parts if not isinstance(n, Const) and inexact(n)
+            identity_piece(n, c)
+            for c, n in node.parts
+            if not isinstance(n, Const) and inexact(n) and (wanted is None or n in wanted)
         ]
     if isinstance(node, Map):
-        return _map_pieces(node)
+        return _map_pieces(node, wanted)
     if isinstance(node, Box):
         return [identity_piece(node.node)]
     if isinstance(node, Call):
-        return CALLS[node.op](node)
+        pieces = CALLS[node.op](node)
+        return pieces if wanted is None else [p for p in pieces if p.arg in wanted]
     return []
 
 
-def _map_pieces(node: Map) -> list[Piece]:
+def _map_pieces(node: Map, wanted: Container[Node] | None) -> list[Piece]:
     pieces = []
     for position, arg in enumerate(node.args):
         if isinstance(arg, Const) or not inexact(arg):
+            continue
+        if wanted is not None and arg not in wanted:
             continue
         for partial, conj in zip(partials(node, position), (False, True), strict=True):
             if partial is None:
@@ -105,5 +110,3 @@ def _map_pieces(node: Map) -> list[Piece]:
             elif partial != 0:
                 pieces.append(identity_piece(arg, partial, (), conj))
     return pieces
-
-
