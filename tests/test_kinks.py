@@ -186,7 +186,8 @@ def test_a_power_of_a_negative_base_by_a_float_that_is_whole():
 )
 def test_softplus_saturates(softplus):
     with np.errstate(over="ignore"):
-        expect(softplus, np.array([-1000.0, 1000.0]), [0, 1])
+        slope = slopes(softplus, np.array([-1000.0, 1000.0]))
+    np.testing.assert_allclose(slope, [0, 1], rtol=1e-12, atol=1e-250)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class Layer:
 
 
 def equal(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-300)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
 class TestGrad:
