@@ -6,7 +6,7 @@ Leading axes are batch axes throughout.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg
@@ -17,6 +17,7 @@ __all__ = ["CALL_KERNELS"]
 
 Array = Any
 Results = tuple[Any, ...]
+Triangle = Literal["L", "U"]
 
 CALL_KERNELS: dict[str, Callable[..., Results]] = {}
 
@@ -105,12 +106,12 @@ def cholesky(a: Array) -> Results:
 
 
 @_kernel("eigh")
-def eigh(a: Array, triangle: str) -> Results:
+def eigh(a: Array, triangle: Triangle) -> Results:
     return tuple(np.linalg.eigh(a, UPLO=triangle))
 
 
 @_kernel("eigvalsh")
-def eigvalsh(a: Array, triangle: str) -> Results:
+def eigvalsh(a: Array, triangle: Triangle) -> Results:
     return (np.linalg.eigvalsh(a, UPLO=triangle),)
 
 
@@ -173,7 +174,7 @@ def recurrence(a: Array, b: Array, reverse: bool) -> Results:
         return (y,)
     rows = y.size // m
     if rows < m // 16:
-        (banded,) = scipy.linalg.get_lapack_funcs(("tbtrs",), (y,))
+        banded: Any = scipy.linalg.get_lapack_funcs("tbtrs", (y,))
         flat_a, flat_y = np.ascontiguousarray(a).reshape(rows, m), y.reshape(rows, m)
         band = np.ones((2, m), dtype)
         for row in range(rows):

@@ -21,6 +21,7 @@ _OTHER: dict[str, Callable[..., Any]] = {
     "polygamma": _polygamma,
     "digamma": scipy.special.digamma,
     "stop": np.positive,
+    "root": np.sqrt,
 }
 
 ELEMENTWISE: dict[str, Callable[..., Any]] = {}

@@ -82,7 +82,8 @@ def _real(*operands: Operand) -> str:
 
 def _safe_recip(y: Num) -> Num:
     """1/y, and 0 where y is 0 (subgradients of norms)."""
-    return fn("where", fn("equal", y, 0), 0, fn("reciprocal", y))
+    at_zero = fn("equal", y, 0)
+    return fn("where", at_zero, 0, fn("reciprocal", fn("where", at_zero, 1, y)))
 
 
 def _sinc(x: Num, y: Num) -> Operand:
@@ -106,6 +107,7 @@ PARTIALS: dict[str, tuple[Rule, ...]] = {
     "log10": (lambda x, y: (1 / LN10) / x,),
     "log1p": (lambda x, y: 1 / (1 + x),),
     "sqrt": (lambda x, y: 0.5 / y,),
+    "root": (lambda x, y: 0.5 * _safe_recip(y),),
     "cbrt": (lambda x, y: (1 / 3) / fn("square", y),),
     "square": (lambda x, y: 2 * x,),
     "reciprocal": (lambda x, y: -fn("square", y),),

@@ -8,6 +8,7 @@ Batch axes come first everywhere and are not written.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from ..expr.nodes import Call, Factor, Node, Scalar
 from ..expr.subs import Sub, affine
@@ -19,7 +20,7 @@ _TOKEN = re.compile(r"([a-z])|\(([a-z])\+(\d+)\)")
 _WHERE = re.compile(r"([a-z])(>=|>)([a-z])")
 
 
-def rule(*names: str) -> CallRule:
+def rule(*names: str) -> Callable[[CallRule], CallRule]:
     """Register a rule for calls."""
 
     def register(function: CallRule) -> CallRule:
@@ -27,7 +28,7 @@ def rule(*names: str) -> CallRule:
             CALLS[name] = function
         return function
 
-    return register  # type: ignore[return-value]
+    return register
 
 
 def _tokens(group: str) -> list[tuple[str, int]]:

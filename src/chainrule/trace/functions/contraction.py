@@ -223,13 +223,3 @@ def _sublists(arguments: tuple[Any, ...]) -> tuple[list[Node], list[list[str]], 
         subscripts += "->" + text(arguments[-1])
     terms, out = _parse(subscripts, [n.ndim for n in nodes])
     return nodes, terms, out
-
-
-@implements(np.linalg.multi_dot)
-def multi_dot(arrays: Any) -> Any:
-    result = arrays[0]
-    for array in arrays[1:]:
-        result = np.dot(result, array)
-    return result
-
-
