@@ -210,8 +210,12 @@ def view(
         trial = Draft(shape, node.dtype, 1, dict(extents), factors, out, constraints)
         trial.inline(0)
         merged = trial.finish()
-        if is_view(merged) or not isinstance(merged, Term):
+        if not isinstance(merged, Term):
             return merged
+        if is_view(merged):
+            inner, read = merged.factors[0]
+            whole = read == merged.out and inner.shape == shape
+            return inner if whole and prod(merged.extents) == prod(shape) else merged
     return Draft(shape, node.dtype, 1, dict(extents), factors, out, constraints).finish()
 
 

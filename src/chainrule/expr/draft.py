@@ -17,6 +17,7 @@ from . import normal
 from .nodes import Factor, Node, Scalar, Term
 from .normal import tidy_coef, zeros
 from .subs import (
+    Div,
     Mod,
     Sub,
     affine,
@@ -25,10 +26,12 @@ from .subs import (
     labels_of,
     modulo,
     parts_of,
+    ravel,
     relabel,
     scale,
     substitute,
     subtract,
+    unravelled,
 )
 
 __all__ = ["Draft", "draft_of", "opened", "tidy_coef", "zeros"]
@@ -205,7 +208,29 @@ class Draft:
         self.constraints.extend(relabel(s, fresh) for s in inner.constraints)
         if inner.coef != 1:
             self.coef = self.coef * inner.coef
-        self.solve([(relabel(o, fresh), s) for o, s in zip(inner.out, subs, strict=True)])
+        self.solve(self._equations(inner.shape, [relabel(o, fresh) for o in inner.out], subs))
+
+    def _equations(
+        self, shape: tuple[int, ...], out: list[Sub], subs: Sequence[Sub]
+    ) -> list[tuple[Sub, Sub]]:
+        """One equation an axis; axes that are the digits of one label give one together."""
+        equations: list[tuple[Sub, Sub]] = []
+        axis = 0
+        while axis < len(out):
+            sub = out[axis]
+            if not isinstance(sub, int) and any(isinstance(key, Div) for _, key in sub.parts):
+                digits = unravelled(shape, out, axis, self.extents)
+                if digits is not None:
+                    label, count = digits
+                    end = axis + count
+                    for one, extent in zip(subs[axis:end], shape[axis:end], strict=True):
+                        self.within(one, extent)
+                    equations.append((label, ravel(subs[axis:end], shape[axis:end])))
+                    axis = end
+                    continue
+            equations.append((sub, subs[axis]))
+            axis += 1
+        return equations
 
     def rename(self, position: int, term: Term | None = None) -> bool:
         """``inline`` where each axis is a label of its own, so that nothing is to be solved.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ __all__ = [
     "modulo",
     "order_of",
     "parts_of",
+    "ravel",
     "relabel",
     "scale",
     "substitute",
     "subtract",
     "unravel",
+    "unravelled",
 ]
 
 
@@ -266,16 +269,27 @@ def _rejoin(constant: int, parts: list[tuple[int, Key]]) -> Sub:
     pairs = {(key.n, key.sub): coef for coef, key in parts if isinstance(key, Mod)}
     if pairs:
         for coef, key in parts:
-            if isinstance(key, Div) and pairs.get((key.n, key.sub), 0) * key.n == coef:
-                small = pairs[(key.n, key.sub)]
-                kept = [
-                    (c, k)
-                    for c, k in parts
-                    if not (isinstance(k, Mod | Div) and k.n == key.n and k.sub == key.sub)
-                ]
-                c0, p0 = parts_of(key.sub)
-                return _rejoin(constant + small * c0, kept + [(small * c, k) for c, k in p0])
+            if not isinstance(key, Div):
+                continue
+            for low in _low_digits(key):
+                small = pairs.get(low, 0)
+                if small and small * key.n == coef:
+                    used = (key, Mod(*low))
+                    kept = [(c, k) for c, k in parts if k not in used]
+                    c0, p0 = parts_of(key.sub)
+                    return _rejoin(constant + small * c0, kept + [(small * c, k) for c, k in p0])
     return affine(constant, parts)
+
+
+def _low_digits(key: Div) -> list[tuple[int, Sub]]:
+    """What ``mod(n, s)`` may look like for the ``s`` of ``div(n, s)``."""
+    found = [(key.n, key.sub)]
+    constant, parts = parts_of(key.sub)
+    if constant == 0 and len(parts) == 1 and parts[0][0] == 1:
+        inner = parts[0][1]
+        if isinstance(inner, Mod) and inner.n % key.n == 0:
+            found.append((key.n, inner.sub))
+    return found
 
 
 def substitute(sub: Sub, mapping: Mapping[int, Sub], extents: Mapping[int, int]) -> Sub:
@@ -332,3 +346,34 @@ def unravel(label: int, shape: Sequence[int], extents: Mapping[int, int]) -> lis
         radix //= extent
         subs.append(modulo(divided(label, radix, extents), extent, extents))
     return subs
+
+
+def unravelled(
+    shape: Sequence[int], subs: Sequence[Sub], axis: int, extents: Mapping[int, int]
+) -> tuple[int, int] | None:
+    """(label, number of axes) where axes from ``axis`` on are the C-order digits of one label."""
+    found = labels_of(subs[axis])
+    if len(found) != 1:
+        return None
+    (label,) = found
+    for end in range(axis + 2, len(subs) + 1):
+        size = prod(shape[axis:end])
+        if size == extents[label]:
+            if list(subs[axis:end]) == unravel(label, shape[axis:end], extents):
+                return label, end - axis
+        elif size > extents[label]:
+            return None
+    return None
+
+
+def ravel(subs: Sequence[Sub], shape: Sequence[int]) -> Sub:
+    """The flat subscript whose C-order digits are ``subs``."""
+    constant = 0
+    parts: list[tuple[int, Key]] = []
+    radix = 1
+    for sub, extent in zip(reversed(subs), reversed(shape), strict=True):
+        c, p = parts_of(sub)
+        constant += radix * c
+        parts.extend((radix * k, key) for k, key in p)
+        radix *= extent
+    return _rejoin(constant, parts)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..expr.build import written_labels
 from ..expr.nodes import Node, Term
-from ..expr.subs import Sub, bounds, labels_of, parts_of, scale, unravel
+from ..expr.subs import Sub, bounds, labels_of, parts_of, scale, unravel, unravelled
 from .emitter import Emitter, Labels, Operand
 from .steps import Gather, Place, ScatterAdd, ViewOp
 
@@ -76,7 +76,7 @@ class Access:
                 )
                 sizes.append(extent)
             else:
-                merged = _unravelled(shape, subs, axis, extents)
+                merged = unravelled(shape, subs, axis, extents)
                 if merged is not None:
                     label, count = merged
                     index.extend([slice(None)] * count)
@@ -167,24 +167,6 @@ def _slice(constant: int, coef: int, count: int, extent: int) -> Any:
     if coef < 0 and stop is not None and stop < 0:
         stop = None
     return slice(constant, stop, coef if coef != 1 else None)
-
-
-def _unravelled(
-    shape: tuple[int, ...], subs: Sequence[Sub], axis: int, extents: dict[int, int]
-) -> tuple[int, int] | None:
-    """(label, number of axes) where axes from ``axis`` on are the C-order digits of one label."""
-    found = labels_of(subs[axis])
-    if len(found) != 1:
-        return None
-    (label,) = found
-    for end in range(axis + 2, len(subs) + 1):
-        size = prod(shape[axis:end])
-        if size == extents[label]:
-            if list(subs[axis:end]) == unravel(label, shape[axis:end], extents):
-                return label, end - axis
-        elif size > extents[label]:
-            return None
-    return None
 
 
 # -- reading --------------------------------------------------------------------------------------
