@@ -21,7 +21,7 @@ from .formula.derivation import Definition, Derivation, Gradient, Gradients
 from .formula.evaluate import evaluate
 from .formula.indices import Indices
 from .formula.matrix import Matrices, NoMatrixForm
-from .formula.naming import choose_names
+from .formula.naming import choose_names, refined
 from .formula.notation import Env, Notation
 from .formula.quantity import Quantity, ordered
 from .formula.shapes import Dims, named_extents, rebuild, walk
@@ -263,6 +263,7 @@ class _Writer:
         for leaf, symbol in zip(one.inputs, symbols, strict=True):
             translator.symbols[leaf] = symbol
         captured: dict[str, Any] = {}
+        translator.arrays = (dict(one.captured), dict(other.captured))
         for number, (leaf, array) in enumerate(one.captured):
             symbol = _captured_name(signature.function, array) or f"c{number}"
             while symbol in taken:
@@ -278,17 +279,23 @@ class _Writer:
         (value,) = translator.roots([one.output], [other.output])
         primal = set(ordered(translator.known.values()))
         roots = translator.roots(one.gradients, other.gradients)
-        own = {q: n for q, n in translator.names.items() if q not in roots or q in primal}
-        names = choose_names(roots, own, primal, taken, self.algebra)
+        own = dict(translator.names)
+        value_name = "y" if "y" not in taken | set(own.values()) else _fresh("Y", taken)
+        if one.arriving is not None and value.children:
+            own.setdefault(value, value_name)
+        roots, own, primal = refined(roots, own, primal)
+        names = choose_names(roots, own, primal, taken)
         indices = Indices(names, taken | set(names.values()))
         matrices = Matrices(names)
         shapes = {q: tuple(map(str, q.shape)) for q in (*names, *roots, value)}
 
         def written(q: Quantity, top: bool) -> Notation:
-            try:
-                return matrices.write(q, top)
-            except NoMatrixForm:
-                return indices.write(q)
+            for form in (q, self.algebra.multiplied_out(q)):
+                try:
+                    return matrices.write(form, top)
+                except NoMatrixForm:
+                    continue
+            return indices.write(q)
 
         parts = [
             Definition(
@@ -303,7 +310,6 @@ class _Writer:
                 symbols[k], q, written(q, False), indices.write(q), indices.letters(q.shape),
                 shapes[q], output,
             )  # fmt: skip
-        value_name = "y" if "y" not in taken else _fresh("Y", taken)
         derivation = Derivation(
             function=_name(signature.function),
             arguments=tuple(

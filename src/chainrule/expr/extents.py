@@ -318,10 +318,18 @@ def _power_text(key: str, power: Fraction, latex: bool) -> str:
     return f"{key}^({power})"
 
 
-def _number_text(value: Number) -> str:
+def _number_text(value: Number, latex: bool) -> str:
     if isinstance(value, Fraction):
         return str(value)
-    return f"{value:.6g}"
+    text = f"{value:.6g}"
+    if "e" not in text:
+        return text
+    digits, _, power = text.partition("e")
+    if latex:
+        front = "" if digits == "1" else rf"{digits} \cdot "
+        return f"{front}10^{{{int(power)}}}"
+    front = "" if digits == "1" else f"{digits}·"
+    return front + "10" + str(int(power)).translate(_SUPERSCRIPTS)
 
 
 def _poly_text(poly: Iterable[tuple[Monomial, Number]], latex: bool) -> str:
@@ -330,11 +338,11 @@ def _poly_text(poly: Iterable[tuple[Monomial, Number]], latex: bool) -> str:
         powers = " ".join(_power_text(k, p, latex) for k, p in mono)
         size = abs(coef)
         if not powers:
-            body = _number_text(size)
+            body = _number_text(size, latex)
         elif size == 1:
             body = powers
         else:
-            body = f"{_number_text(size)} {powers}"
+            body = f"{_number_text(size, latex)} {powers}"
         if not text:
             text = ("−" if not latex else "-") + body if coef < 0 else body
         else:

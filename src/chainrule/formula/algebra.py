@@ -18,7 +18,7 @@ Quantities in ``kept`` bear a name of the user's (or are shared): they are not d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from ..expr.extents import ONE, Extent
@@ -44,6 +44,7 @@ from .quantity import (
 __all__ = ["Algebra", "is_zero"]
 
 _MAX_EXPANDED = 6
+_SMALL = 32  # quantities: what is looked through by definition
 
 
 def is_zero(quantity: Quantity) -> bool:
@@ -72,7 +73,7 @@ class Algebra:
         if named and quantity not in self.named:
             self.named.add(quantity)
             self._costs.clear()
-        if named and isinstance(quantity, Add) and len(quantity.parts) > 1:
+        if isinstance(quantity, Add) and len(quantity.parts) > 1:
             head, key = _ratios(quantity.parts)
             self._sums.setdefault((quantity.shape, key), (head, quantity))
         if named and isinstance(quantity, Prod) and len(quantity.factors) > 1:
@@ -237,6 +238,14 @@ class Algebra:
                 ]
         return None
 
+    def multiplied_out(self, quantity: Quantity) -> Quantity:
+        """A product of a sum as a sum of products, once; other quantities as they are."""
+        spread = self._multiplied_out(quantity) if isinstance(quantity, Prod) else None
+        if spread is None:
+            return quantity
+        flat = self._collect(self._flat(spread, quantity.shape), quantity.shape)
+        return self._sum_of(flat, quantity.shape)
+
     def _common(self, total: Quantity) -> Quantity:
         """Factors that all parts of a sum share, and that are as large as the sum, taken out."""
         if not isinstance(total, Add) or len(total.parts) < 2 or total in self.kept:
@@ -246,11 +255,10 @@ class Algebra:
         for _, part in total.parts:
             if part in self.named or not isinstance(part, Prod):
                 lists.append([(part, whole)])
-            elif part.constraints or part.out != whole:
+            elif part.constraints or part.out != whole or not _spans(part):
                 return total
             else:
-                kept = set(whole)
-                lists.append([f for f in part.factors if kept.issuperset(f[1])])
+                lists.append([f for f in part.factors if not _reaches(f, part.summed)])
         shared = [f for f in lists[0] if all(f in other for other in lists[1:])]
         shared = [f for f in shared if not isinstance(f[0], Num)]
         if not shared:
@@ -290,7 +298,11 @@ class Algebra:
             if isinstance(q, Num):
                 work.coef = work.coef * q.value
                 del work.factors[position]
-            elif not (isinstance(q, Prod) and self._opens(q, len(work.factors) == 1) and work.inline(position)):
+            elif not (
+                isinstance(q, Prod)
+                and self._opens(q, len(work.factors) == 1 and not work.summed())
+                and work.inline(position)
+            ):
                 position += 1
         self._merge_powers(work)
         while patterns.simplify_product(self, work):
@@ -299,7 +311,7 @@ class Algebra:
             self._merge_powers(work)
         if not work.coef or any(is_zero(q) for q, _ in work.factors):
             return zero(shape)
-        result = self._hoisted(work.finish())
+        result = self._hoisted(self._turned(work).finish())
         if isinstance(result, Prod) and result.summed and self._vanishes(result):
             return zero(shape)
         if isinstance(result, Prod) and result not in self.named and len(result.factors) > 1 - bool(
@@ -308,16 +320,29 @@ class Algebra:
             spread = self._multiplied_out(result)
             if spread is not None:
                 expanded = self.add(spread, shape, common=False)
-                if self.cost(expanded) < self.cost(result):
+                if self.cost(expanded) + 1 < self.cost(result):
                     return expanded
         return result
+
+    def _turned(self, work: _Work) -> _Work:
+        """``−(y − p)`` as ``p − y``."""
+        if work.coef.negative:
+            for i, (q, subs) in enumerate(work.factors):
+                if isinstance(q, Add) and q not in self.kept and any(
+                    c.negative for c, _ in q.parts
+                ):  # fmt: skip
+                    turned = Add(q.shape, tuple((-c, part) for c, part in q.parts))
+                    work.factors[i] = (turned, subs)
+                    work.coef = -work.coef
+                    break
+        return work
 
     def _hoisted(self, result: Quantity) -> Quantity:
         """A sum with the factors that do not depend on the summed labels written outside."""
         if not isinstance(result, Prod) or result.constraints or not result.summed:
             return result
         bare = [s for s in result.out if isinstance(s, int)]
-        if len(set(bare)) < len(result.out):
+        if not _distinct(result.out):
             return result
         summed = set(result.summed)
         inside = [f for f in result.factors if any(summed & set(labels_in(s)) for s in f[1])]
@@ -335,36 +360,41 @@ class Algebra:
         )
 
     def _vanishes(self, result: Prod) -> bool:
-        """Whether the sum of one sum is 0 by its definition: ``Σ (x − mean x)``."""
-        if len(result.factors) > 1 or not isinstance(result.factors[0][0], Add):
+        """Whether a sum is 0 by the definition of its one factor: ``Σ (x − mean x)``."""
+        if len(result.factors) != 1 or result.factors[0][0] not in self.kept:
             return False
-        if not self.named and not self.kept:
+        if len(ordered([result])) > _SMALL:
             return False
-        return is_zero(Algebra().rebuilt(result))
+        return is_zero(Algebra().rebuilt([result], {})[result])
 
-    def rebuilt(self, quantity: Quantity) -> Quantity:
-        """A quantity constructed anew in this algebra."""
+    def rebuilt(
+        self, roots: Sequence[Quantity], keep: Mapping[Quantity, bool]
+    ) -> dict[Quantity, Quantity]:
+        """Quantities constructed anew, by the old ones; ``keep`` tells which stay whole (named?)."""
         new: dict[Quantity, Quantity] = {}
-        for q in ordered([quantity]):
-            if isinstance(q, Add):
-                new[q] = self.add([(c, new[part]) for c, part in q.parts], q.shape)
-            elif isinstance(q, Prod):
-                factors = [(new[f], subs) for f, subs in q.factors]
-                extents = dict(enumerate(q.extents))
-                new[q] = self.prod(q.coef, extents, factors, q.out, q.constraints, q.shape)
-            elif isinstance(q, Pow):
-                new[q] = self.power(new[q.base], q.exponent)
-            elif isinstance(q, Fun) and not q.whole:
-                new[q] = self.fun(q.op, tuple(new[a] for a in q.args), q.shape, q.params)
-            elif isinstance(q, Fun):
-                args = tuple(new[a] for a in q.args)
-                new[q] = Fun(q.op, args, q.shape, q.params, whole=True)
-            else:
-                new[q] = q
-        return new[quantity]
+        for q in ordered(roots):
+            new[q] = self._anew(q, new)
+            if q in keep and new[q].children:
+                self.keep(new[q], keep[q])
+        return new
+
+    def _anew(self, q: Quantity, new: Mapping[Quantity, Quantity]) -> Quantity:
+        if isinstance(q, Add):
+            return self.add([(c, new[part]) for c, part in q.parts], q.shape)
+        if isinstance(q, Prod):
+            factors = [(new[f], subs) for f, subs in q.factors]
+            extents = dict(enumerate(q.extents))
+            return self.prod(q.coef, extents, factors, q.out, q.constraints, q.shape)
+        if isinstance(q, Pow):
+            return self.power(new[q.base], q.exponent)
+        if isinstance(q, Fun) and not q.whole:
+            return self.fun(q.op, tuple(new[a] for a in q.args), q.shape, q.params)
+        if isinstance(q, Fun):
+            return Fun(q.op, tuple(new[a] for a in q.args), q.shape, q.params, whole=True)
+        return q
 
     def _opens(self, inner: Prod, alone: bool) -> bool:
-        if inner.summed or any(not isinstance(s, int) and s.parts for s in inner.out):
+        if inner.summed or not _spans(inner):
             return False
         if len(inner.factors) <= 1 and inner.coef == ONE:
             return True
@@ -408,9 +438,7 @@ class Algebra:
         return found if found is not None else Pow(base, exponent)
 
     def _power_of_product(self, base: Prod, exponent: Fraction) -> Quantity | None:
-        if base.summed or base.constraints or any(not isinstance(s, int) for s in base.out):
-            return None
-        if len(set(base.out)) < len(base.out):
+        if base.summed or base.constraints or not _spans(base) or not _distinct(base.out):
             return None
         factors = [(self.power(q, exponent), subs) for q, subs in base.factors]
         coef = base.coef ** int(exponent)
@@ -437,8 +465,22 @@ def _ratios(parts: Sequence[tuple[Extent, Quantity]]) -> tuple[Extent, object]:
     return head, frozenset((key, c / head) for key, c, _ in ordered)
 
 
+def _reaches(factor: Factor, labels: Iterable[int]) -> bool:
+    """Whether a factor depends on one of the labels."""
+    return any(label in labels_in(s) for s in factor[1] for label in labels)
+
+
 def _covers(part: Prod, shape: Shape) -> bool:
     return part.out == tuple(range(len(shape))) and part.extents[: len(shape)] == shape
+
+
+def _spans(part: Prod) -> bool:
+    """Whether the output's labels run over its whole axes (none is a window, a stride …)."""
+    return all(
+        part.extents[s] == part.shape[axis] if isinstance(s, int) else not s.parts
+        and part.shape[axis] == ONE
+        for axis, s in enumerate(part.out)
+    )
 
 
 def _plain(part: Prod) -> bool:
@@ -548,7 +590,8 @@ class _Work:
         if len(factors) == 1 and coef == ONE and not constraints:
             q, subs = factors[0]
             if subs == out and q.shape == self.shape and _distinct(out):
-                return q
+                if all(extents[s] == q.shape[k] for k, s in enumerate(out) if isinstance(s, int)):
+                    return q
         return Prod(self.shape, coef, extents, factors, out, constraints)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from ..expr.extents import ONE, Extent
+from ..expr.extents import ONE, ZERO, Extent
 from .evaluate import evaluate
 from .functions import style_of
 from .matrix import Matrices, NoMatrixForm, coefficient
@@ -116,7 +116,7 @@ class _Writer:
         if isinstance(q, Pow):
             return self._power(q, at)
         if isinstance(q, Fun):
-            return self._function(q, at)
+            return self._function(q, at, top)
         assert isinstance(q, Prod)
         return self._product(q, at)
 
@@ -223,10 +223,10 @@ class _Writer:
         mark = f"^{{{e}}}" if self.latex else _raised(e)
         return Written(body.within(ATOM, self.latex) + mark, POSTFIX)
 
-    def _function(self, q: Fun, at: tuple[Index, ...]) -> Written:
+    def _function(self, q: Fun, at: tuple[Index, ...], top: bool) -> Written:
         if q.whole:
             try:
-                whole = self.owner.matrices.write(q)
+                whole = self.owner.matrices.write(q, top)
             except NoMatrixForm:
                 style = style_of(q.op)
                 inner = ", ".join(
@@ -252,14 +252,16 @@ class _Writer:
     # -- products -----------------------------------------------------------------------------
     def _product(self, q: Prod, at: tuple[Index, ...]) -> Written:
         mapping: dict[int, Index] = {}
-        brackets: list[tuple[Index, Index]] = []
+        brackets: list[str] = []
+        pending: list[tuple[Index, Index]] = []
         for axis, (sub, here) in enumerate(zip(q.out, at, strict=True)):
-            if isinstance(sub, int) and sub not in mapping and q.extents[sub] == q.shape[axis]:
-                mapping[sub] = here
-            elif isinstance(sub, Form) and not sub.parts and q.shape[axis] == ONE:
-                continue
-            else:
-                brackets.append((here, sub))
+            solved = _solved(sub, here)
+            if solved is not None and solved[0] not in mapping:
+                label, value, shift, sign = solved
+                mapping[label] = value
+                brackets += self._range(here, q.shape[axis], shift, sign, q.extents[label])
+            elif isinstance(sub, int) or sub.parts or q.shape[axis] != ONE:
+                pending.append((here, sub))
         summed = []
         for label, extent in enumerate(q.extents):
             if label not in mapping:
@@ -269,9 +271,9 @@ class _Writer:
         parts = []
         for factor, subs in q.factors:
             parts.append(self.element(factor, tuple(map_labels(s, mapping) for s in subs)))
-        for here, sub in brackets:
-            equation = f"{self.index(here)} = {self.index(map_labels(sub, mapping))}"
-            parts.append(Written(f"[{equation}]"))
+        for here, sub in pending:
+            brackets.append(f"{self.index(here)} = {self.index(map_labels(sub, mapping))}")
+        parts.extend(Written(f"[{bracket}]") for bracket in brackets)
         for constraint in q.constraints:
             sign = r" \ge 0" if self.latex else " ≥ 0"
             parts.append(Written(f"[{self.index(map_labels(constraint, mapping))}{sign}]"))
@@ -288,6 +290,41 @@ class _Writer:
         if body.text.startswith(("−", "-")):
             return Written(body.text[0] + sigma + body.text[1:], ADD)
         return Written(sigma + body.text, PRODUCT)
+
+
+    def _range(
+        self, here: Index, whole: Extent, shift: Extent, sign: int, extent: Extent
+    ) -> list[str]:
+        """Where ``here = shift + sign·label`` has a solution, as far as that is not everywhere."""
+        low = shift if sign > 0 else shift - (extent - 1)
+        found = []
+        at_least, at_most = (r" \ge ", r" \le ") if self.latex else (" ≥ ", " ≤ ")
+        if low:
+            found.append(self.index(here) + at_least + str(low))
+        if low + extent != whole:
+            last = low + extent - whole
+            if last.number is not None:
+                found.append(f"{self.index(here)} < {whole + last}")
+            else:
+                found.append(f"{self.index(here)}{at_most}{low + extent - 1}")
+        return found
+
+
+def _solved(sub: Index, here: Index) -> tuple[int, Index, Extent, int] | None:
+    """The label of ``sub = here`` where sub is ``shift ± label``: (label, value, shift, sign)."""
+    if isinstance(sub, int):
+        return sub, here, ZERO, 1
+    if len(sub.parts) != 1 or not isinstance(sub.parts[0][1], int):
+        return None
+    coef, label = sub.parts[0]
+    if coef not in (ONE, -ONE):
+        return None
+    sign = 1 if coef == ONE else -1
+    const, parts = (ZERO, ((ONE, here),)) if isinstance(here, int) else (here.const, here.parts)
+    value = map_labels(
+        Form((const - sub.const) * sign, tuple((c * sign, k) for c, k in parts)), {}
+    )
+    return label, value, sub.const, sign
 
 
 def _raised(e: Fraction) -> str:

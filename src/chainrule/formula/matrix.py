@@ -63,6 +63,13 @@ def transpose(inner: Notation) -> Notation:
     return Transpose(inner)
 
 
+def inverse(inner: Notation) -> Notation:
+    """``inner⁻¹``; of a transpose ``inner⁻ᵀ``."""
+    if isinstance(inner, Transpose):
+        return Transpose(Inverse(inner.inner))
+    return Inverse(inner)
+
+
 def multiply(*factors: Notation) -> Notation:
     """The matrix product, flat."""
     flat: list[Notation] = []
@@ -73,6 +80,7 @@ def multiply(*factors: Notation) -> Notation:
 
 def hadamard(parts: list[Notation]) -> Notation:
     """The elementwise product; reciprocals as divisors."""
+    parts = sorted(parts, key=lambda p: isinstance(p, Plus))
     above = [p for p in parts if not _is_reciprocal(p)]
     below = [_inverted(p) for p in parts if _is_reciprocal(p)]
     if not above and len(parts) == 1:
@@ -119,6 +127,7 @@ def scaled(coef: Extent, scalars: list[Notation], body: Notation | None) -> Nota
         above += body.above
         below += body.below
         body = body.body
+    above.sort(key=lambda n: not isinstance(n, Name))
     if coef == ONE and not above and not below:
         assert body is not None
         return body
@@ -213,7 +222,7 @@ class Matrices:
     def _power(self, power: Pow) -> Notation:
         base, exponent = power.base, power.exponent
         inner = self.write(base)
-        if exponent.denominator == 2 and isinstance(inner, Norm) and inner.squared:
+        if isinstance(inner, Norm) and inner.squared and exponent != -1:
             norm = Norm(inner.inner, False, inner.matrix)
             twice = exponent * 2
             return norm if twice == 1 else Power(norm, twice, False)
@@ -232,17 +241,24 @@ class Matrices:
             inner = transpose(args[0]) if flipped else args[0]
             result = Apply(op, (inner,), style.text, style.latex)
             return transpose(result) if flipped and op == "softmax" else result
-        if op == "inv":
-            return Inverse(args[0])
+        if op in ("inv", "inverse"):
+            return inverse(args[0])
         if op == "solve":
-            return multiply(Inverse(args[0]), args[1])
+            return multiply(inverse(args[0]), args[1])
         if op == "slogdet":
             op = "logabsdet" if fun.params[-1] == 1 else "signdet"
-        elif fun.whole and fun.params and fun.params[-1]:
+            style = style_of(op)
+            return Apply(op, args, style.text, style.latex, style.binds)
+        if not fun.whole:
+            style = style_of(op)
+            return Apply(op, args, style.text, style.latex, style.binds, fun.params)
+        if any(a.ndim > 2 or ONE in a.shape for a in fun.args):
             raise NoMatrixForm
         style = style_of(op)
-        params = fun.params if not fun.whole else ()
-        return Apply(op, args, style.text, style.latex, style.binds, params)
+        if fun.params[-1]:
+            op = f"{op}:{fun.params[-1]}"
+        ranks = tuple(a.ndim for a in fun.args)
+        return Apply(op, args, style.text, style.latex, style.binds, fun.params[:-1], ranks)
 
     # -- products -----------------------------------------------------------------------------
     def _product(self, prod: Prod) -> Notation:

@@ -11,6 +11,7 @@ from .quantity import Add, Fun, Num, Pow, Prod, Quantity, Sym, ordered
 __all__ = ["choose_names"]
 
 _LONG = 5  # what is shorter is written out again rather than named
+_OTHER = {"D": "Δ", "d": "δ"}
 _DEEP = 24  # nesting beyond which a name is given although there is one use only
 
 
@@ -19,7 +20,6 @@ def choose_names(
     own: Mapping[Quantity, str],
     primal: Collection[Quantity],
     taken: Collection[str],
-    algebra: Algebra,
 ) -> dict[Quantity, str]:
     """Names of definitions, in the order in which they depend on each other.
 
@@ -28,9 +28,10 @@ def choose_names(
     input on); lower case for vectors and numbers.
     """
     order = ordered(roots)
-    uses = Counter(child for q in order for child in q.children)
-    uses.update(root for root in roots if uses[root])
-    algebra.restart(own)
+    uses = _uses(roots, order)
+    algebra = Algebra()
+    for q in own:
+        algebra.keep(q, named=True)
     named: dict[Quantity, str | None] = {}
     depth: dict[Quantity, int] = {}
     for q in order:
@@ -39,7 +40,7 @@ def choose_names(
             continue
         if q in own:
             named[q] = own[q]
-        elif (uses[q] > 1 and algebra.cost(q) >= _LONG and not _is_norm(q)) or depth[q] > _DEEP:
+        elif depth[q] > _DEEP or _worth(q, uses[q], algebra):
             named[q] = None
         if q in named:
             depth[q] = 0
@@ -56,26 +57,66 @@ def choose_names(
             total = totals[role]
             number = counts[role] if q in primal else total + 1 - counts[role]
             name = role if total == 1 else f"{role}{number}"
-            if name in blocked:
-                name = name.replace("D", "Δ").replace("d", "δ")
+            if name in _OTHER and name in blocked:
+                name = role = _OTHER[name]
             while name in blocked:
-                name += "_"
+                number += 1
+                name = f"{role}{number}"
             blocked.add(name)
         result[q] = name
     return result
+
+
+def _worth(q: Quantity, uses: int, algebra: Algebra) -> bool:
+    """Whether a name for a quantity saves more than it costs."""
+    return uses > 1 and algebra.cost(q) >= _LONG and not _is_short(q)
+
+
+def _uses(roots: Sequence[Quantity], order: Sequence[Quantity]) -> Counter[Quantity]:
+    uses = Counter(child for q in order for child in q.children)
+    uses.update(root for root in roots if uses[root])
+    return uses
+
+
+def refined(
+    roots: Sequence[Quantity], own: Mapping[Quantity, str], primal: Collection[Quantity]
+) -> tuple[list[Quantity], dict[Quantity, str], set[Quantity]]:
+    """The same formulas simplified again, now that it is known what is used more than once.
+
+    The first pass keeps whole what the program uses twice; much of that is gone by now.
+    """
+    algebra = Algebra()
+    order = ordered(roots)
+    uses = _uses(roots, order)
+    measure = Algebra()
+    for q in own:
+        measure.keep(q, named=True)
+    keep = {q: q in own for q in order if q in own or _worth(q, uses[q], measure)}
+    new = algebra.rebuilt(roots, keep)
+    names: dict[Quantity, str] = {}
+    for q, name in own.items():
+        if q in new:
+            names.setdefault(new[q], name)
+    values = {new[q] for q in primal if q in new} | set(primal)
+    return [new[root] for root in roots], names, values
 
 
 def _is_view(q: Quantity) -> bool:
     return isinstance(q, Prod) and len(q.factors) <= 1 and not q.summed and q.coef == 1
 
 
-def _is_norm(q: Quantity) -> bool:
-    """``‖r‖``: short although it counts long."""
-    if isinstance(q, Pow) and q.base.ndim == 0:
-        q = q.base
-    return isinstance(q, Prod) and q.ndim == 0 and len(q.factors) == 1 and all(
-        isinstance(f, Pow) for f, _ in q.factors
-    )  # fmt: skip
+def _is_short(q: Quantity) -> bool:
+    """``‖r‖``, ``x/‖x‖²``: short although they count long."""
+    if q.ndim == 0:
+        base = q.base if isinstance(q, Pow) else q
+        return isinstance(base, Prod) and len(base.factors) == 1 and all(
+            isinstance(f, Pow) for f, _ in base.factors
+        )  # fmt: skip
+    if not isinstance(q, Prod) or q.coef != 1 or q.summed:
+        return False
+    vectors = [f for f, _ in q.factors if f.ndim]
+    numbers = [f for f, _ in q.factors if not f.ndim]
+    return len(vectors) == 1 and isinstance(vectors[0], Sym) and all(map(_is_short, numbers))
 
 
 def _role(q: Quantity, primal: Collection[Quantity]) -> str:
@@ -86,7 +127,10 @@ def _role(q: Quantity, primal: Collection[Quantity]) -> str:
     elif isinstance(q, Fun):
         letter = "H"
     elif isinstance(q, Add):
-        letter = "Z"
+        residual = any(c.negative for c, _ in q.parts) and not any(
+            isinstance(part, Num) for _, part in q.parts
+        )
+        letter = "R" if residual else "Z"
     else:
         letter = "S"
     return letter if q.ndim >= 2 else letter.lower()

@@ -247,10 +247,14 @@ class Scaled(Notation):
                 parts = [fraction]
             else:
                 parts = uppers
+                if body is not None and body.binds == HADAMARD and not uppers:
+                    return Written(minus + body.text, level)
             parts += [body.within(PRODUCT, True)] if body is not None else []
             return Written(minus + space.join(parts), level)
         parts = uppers + ([body.within(PRODUCT, False)] if body is not None else [])
         text = " ".join(parts) or "1"
+        if body is not None and body.binds == HADAMARD and not uppers and not divided:
+            text = body.text
         if divided:
             low = [bottom] if bottom != "1" else []
             low += [w.within(POSTFIX, False) for w in lowers]
@@ -395,6 +399,7 @@ class Apply(Notation):
     latex_pattern: str
     binds: int = ATOM
     params: tuple[Any, ...] = ()
+    ranks: tuple[int, ...] | None = None  # of the arguments of a function of whole arrays
 
     def write(self, latex: bool) -> Written:
         level = HADAMARD if self.binds != ATOM else ADD
@@ -409,6 +414,10 @@ class Apply(Notation):
 
     def value(self, env: Env) -> Value:
         args = [a.value(env) for a in self.args]
+        if self.ranks is not None:
+            pairs = zip(args, self.ranks, strict=True)
+            args = [a.reshape(()) if n == 0 else a[:, 0] if n == 1 else a for a, n in pairs]
+            return _column(env.functions[self.op](*args, *self.params))
         shapes = {a.shape for a in args if not _is_number(a)}
         if len(shapes) > 1 and not self.params:
             raise ValueError(f"{self.op} of shapes {sorted(shapes)}")
@@ -469,8 +478,10 @@ class Norm(Notation):
         square = self.squared
         if latex:
             below = "_F" if self.matrix else ""
-            return Written(rf"\left\|{body}\right\|{below}" + ("^2" if square else ""), POSTFIX)
-        return Written(f"‖{body}‖{'_F' if self.matrix else ''}{'²' if square else ''}", POSTFIX)
+            text = rf"\left\|{body}\right\|{below}" + ("^2" if square else "")
+        else:
+            text = f"‖{body}‖{'_F' if self.matrix else ''}{'²' if square else ''}"
+        return Written(text, POSTFIX if square else ATOM)
 
     def value(self, env: Env) -> Value:
         total = np.sum(self.inner.value(env) ** 2)

@@ -61,6 +61,7 @@ def canonical(part: Quantity) -> object:
     return (
         part.shape,
         part.coef,
+        tuple(part.extents[label] for label in number),
         tuple((q, tuple(map_labels(s, number) for s in subs)) for q, subs in factors),
         tuple(map_labels(s, number) for s in part.out),
         frozenset(map_labels(s, number) for s in part.constraints),
@@ -70,7 +71,7 @@ def canonical(part: Quantity) -> object:
 # -- products ---------------------------------------------------------------------------------
 def simplify_product(algebra: Algebra, work: _Work) -> bool:
     """One rewrite of a product under construction; False where none applies."""
-    return any(rule(algebra, work) for rule in (_softmax, _sums_to_one, _logistic, _fold))
+    return any(rule(algebra, work) for rule in (_softmax, _sums_to_one, _logistic, _logistic_pair, _fold))
 
 
 def _softmax(algebra: Algebra, work: _Work) -> bool:
@@ -116,8 +117,11 @@ def _sum_of_exp(total: Quantity) -> tuple[Fun, tuple[Index, ...], int] | None:
     if total.coef != ONE or not isinstance(e, Fun) or e.op != "exp" or len(total.summed) != 1:
         return None
     (label,) = total.summed
-    if len(set(subs)) < len(subs) or not all(isinstance(s, int) for s in subs):
+    if len(set(subs)) < len(subs):
         return None
+    for axis, sub in enumerate(subs):
+        if not isinstance(sub, int) or total.extents[sub] != e.shape[axis]:
+            return None
     return e, subs, subs.index(label)
 
 
@@ -144,6 +148,7 @@ def _without_constant(
         if (
             isinstance(part, Prod)
             and part.out == whole
+            and part.extents[: u.ndim] == u.shape
             and not part.constraints
             and not any(axis in labels_in(s) for _, subs in part.factors for s in subs)
         ):
@@ -166,6 +171,8 @@ def _sums_to_one(algebra: Algebra, work: _Work) -> bool:
             continue
         label = subs[q.params[0]]
         if isinstance(label, int) and label in summed and work.places(label) == [i]:
+            if work.extents[label] != q.shape[q.params[0]]:
+                continue
             if sum(1 for s in subs if s == label) == 1:
                 del work.factors[i], work.extents[label]
                 return True
@@ -193,6 +200,26 @@ def _logistic(algebra: Algebra, work: _Work) -> bool:
                 work.factors[j] = (other, subs)
                 work.factors = [f for f in work.factors if not _is_unit(f[0])]
                 return True
+    return False
+
+
+def _logistic_pair(algebra: Algebra, work: _Work) -> bool:
+    """``σ(u) σ(−u)`` is ``σ(u) (1 − σ(u))``; of the two, what has a name (or is older) stays."""
+    found = [
+        (i, q, subs)
+        for i, (q, subs) in enumerate(work.factors)
+        if isinstance(q, Fun) and q.op == "expit"
+    ]
+    for i, q, subs in found:
+        opposite = _negated(algebra, q.args[0])
+        for j, other, other_subs in found:
+            if j == i or other_subs != subs or other.args[0] is not opposite:
+                continue
+            stays, k = (q, j) if (q not in algebra.named, q.uid) < (
+                other not in algebra.named, other.uid
+            ) else (other, i)  # fmt: skip
+            work.factors[k] = (algebra.add([(ONE, Num(ONE)), (MINUS, stays)], q.shape), subs)
+            return True
     return False
 
 
@@ -295,7 +322,7 @@ def _exp(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity
             q, subs = part.factors[0]
             if isinstance(q, Fun) and q.op == "logsumexp" and part.coef == ONE:
                 axis = q.params[0]
-                if part.out != tuple(range(u.ndim)) or axis in subs:
+                if part.out != tuple(range(u.ndim)) or part.extents != u.shape or axis in subs:
                     continue
                 rest = algebra.add([p for p in u.parts if p[1] is not part], shape)
                 if _without_constant(algebra, rest, axis)[0] is q.args[0]:

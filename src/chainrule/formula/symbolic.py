@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from ..expr.extents import ONE, Extent, Number, exact, extent, name
 from ..expr.nodes import Box, Call, Const, Leaf, Map, Node, Scalar, Sum, Term
 from ..expr.subs import Affine, Look, Sub
 from ..expr.walk import topological
 from .algebra import Algebra
-from .quantity import Form, Fun, Index, Num, Prod, Quantity, Sym, Wrap
+from .quantity import Form, Fun, Index, Num, Prod, Quantity, Sym, Wrap, zero
 
 __all__ = ["PRIMES", "FormulaError", "Translator", "solve"]
 
@@ -118,6 +120,12 @@ def _affine(
     return None
 
 
+_VARIES = (
+    "an array that the function makes of its sizes alone (of shape {x} at one size, {y} at another) "
+    "has no name in a formula. Pass it as an argument, or give its size as a number."
+)
+
+
 class Translator:
     """Walks two isomorphic graphs in parallel and builds simplified quantities."""
 
@@ -130,6 +138,7 @@ class Translator:
         self.known: dict[Node, Quantity] = {}
         self.symbols: dict[Node, str] = {}
         self.labels: dict[Node, str] = {}
+        self.arrays: tuple[dict[Node, Any], dict[Node, Any]] = ({}, {})
         self.names: dict[Quantity, str] = {}
         self._partner: dict[Node, Node] = {}
         self._numbers: dict[tuple[Any, Any], Extent] = {}
@@ -236,6 +245,8 @@ class Translator:
         shape = self.shape(a, b)
         algebra = self.algebra
         if isinstance(a, Leaf):
+            if a in self.arrays[0]:
+                return self._captured(a, b, shape)
             if a not in self.symbols:
                 raise FormulaError("a value from outside of the function has no name")
             return Sym(self.symbols[a], shape)
@@ -264,6 +275,21 @@ class Translator:
                 raise self._differs(a, b)
             return Fun(a.op, args, shape, (*a.params, a.index), whole=True)
         raise self._differs(a, b)
+
+    def _captured(self, a: Node, b: Node, shape: tuple[Extent, ...]) -> Quantity:
+        """An array from outside: a number, a constant, an identity, or known by its name."""
+        x, y = np.asarray(self.arrays[0][a]), np.asarray(self.arrays[1][b])
+        if not x.shape:
+            return Num(self.number(x.item(), y.item()))
+        if x.dtype.kind in "fiu" and x.size and (x == x.flat[0]).all() and (y == y.flat[0]).all():
+            value = self.number(x.flat[0].item(), y.flat[0].item())
+            return self.algebra.scaled(value, Num(ONE), shape) if value else zero(shape)
+        square = x.ndim == 2 and x.shape[0] == x.shape[1]
+        if square and (x == np.eye(len(x))).all() and (y == np.eye(len(y))).all():
+            return Prod(shape, ONE, shape[:1], (), (0, 0))
+        if x.shape != y.shape or not np.array_equal(x, y):
+            raise FormulaError(_VARIES.format(x=x.shape, y=y.shape))
+        return Sym(self.symbols[a], shape)
 
     def _term(self, a: Term, b: Term, shape: tuple[Extent, ...]) -> Quantity:
         if (len(a.factors), len(a.extents), len(a.constraints)) != (
