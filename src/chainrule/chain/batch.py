@@ -55,8 +55,8 @@ def _batch(node: Node, new: Mapping[Node, Node], size: int) -> Node:
             )
         args = tuple(_spread(a, new, size) for a in node.args)
         params = node.params
-        if node.op == "linearized":
-            params = tuple(piece.with_batch_axis() for piece in params)
+        if node.op == "custom":
+            params = (*params[:-1], params[-1] + 1)  # one leading axis more
         return Call(node.op, shape, node.dtype, args, params, node.index)
     assert isinstance(node, Term), node
     label = len(node.extents)

@@ -26,10 +26,8 @@ def identity(node: Node) -> Term | None:
     """``∂node/∂node``: every label twice (None where the node is empty)."""
     labels = list(range(node.ndim))
     shape = node.shape + node.shape
-    made = Draft(
-        shape, node.dtype, 1, dict(enumerate(node.shape)), [], [*labels, *labels]
-    ).finish()
-    return made if isinstance(made, Term) else None
+    extents = dict(enumerate(node.shape))
+    return Draft(shape, node.dtype, 1, extents, [], [*labels, *labels]).term()
 
 
 def reverse_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
@@ -134,7 +132,5 @@ def _join(
     )
     draft.inline(0)
     draft = open_views(draft)
-    made = draft.finish()
-    if not isinstance(made, Term):
-        return None  # zero
-    return compress(made)
+    made = draft.term()
+    return None if made is None else compress(made)

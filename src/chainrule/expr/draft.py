@@ -8,13 +8,14 @@ single operation is matrix-vector product, chain rule, indexing, diagonal and tr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import normal
-from .nodes import Factor, Node, Scalar, Term
+from .nodes import Factor, Node, Scalar, Sum, Term
 from .normal import tidy_coef, zeros
 from .subs import (
     Div,
@@ -34,7 +35,7 @@ from .subs import (
     unravelled,
 )
 
-__all__ = ["Draft", "draft_of", "opened", "tidy_coef", "zeros"]
+__all__ = ["Draft", "draft_of", "opened", "tidy_coef", "whole", "zeros"]
 
 
 class Draft:
@@ -282,6 +283,23 @@ class Draft:
     def finish(self) -> Node:
         """The interned node in normal form: ranges tight, labels numbered, unit labels gone."""
         return normal.finish(self)
+
+    def term(self) -> Term | None:
+        """As :meth:`finish`, but always a term: a node by itself is one factor; None for zero."""
+        made = self.finish()
+        if isinstance(made, Sum) and not made.parts:
+            return None
+        if isinstance(made, Term) and all(made is not node for node, _ in self.factors):
+            return made
+        return whole(made)
+
+
+def whole(node: Node) -> Term:
+    """A term that reads a node as it is: one factor, one label an axis."""
+    labels = itertools.count()
+    subs = tuple(const(0) if extent == 1 else next(labels) for extent in node.shape)
+    extents = tuple(extent for extent in node.shape if extent != 1)
+    return Term(node.shape, node.dtype, 1, extents, ((node, subs),), subs)
 
 
 def _renamer(

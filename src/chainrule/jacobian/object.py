@@ -294,8 +294,8 @@ class Jacobian:
                 draft = Draft(shape, dtype, 1, dict(extents), factors, out)
                 draft.inline(1)
                 draft.inline(0)
-                node = draft.finish()
-                if isinstance(node, Term):
+                node = draft.term()
+                if node is not None:
                     made.append(compress(node))
         return _rebuilt(made, bindings, self.out_shape, inner.in_shape, dtype, self.layout)
 
@@ -350,8 +350,8 @@ class Jacobian:
             assert draft is not None
             draft.out = [*term.out[n_out:], *term.out[:n_out]]
             draft.shape = self.in_shape + self.out_shape
-            node = draft.finish()
-            assert isinstance(node, Term)
+            node = draft.term()
+            assert node is not None
             turned.append(node)
         return Jacobian(
             turned, self._source, self.in_shape, self.out_shape, self.dtype, self.layout
@@ -491,8 +491,8 @@ def _scaled(term: Term, number: Any, dtype: np.dtype[Any] | None = None) -> Term
     assert draft is not None
     draft.coef = term.coef * number
     draft.dtype = term.dtype if dtype is None else dtype
-    node = draft.finish()
-    assert isinstance(node, Term)
+    node = draft.term()
+    assert node is not None
     return node
 
 

@@ -234,7 +234,10 @@ class _Writer:
             return f"v{step.target} = v{step.inputs[0]}[{step.index}]"
         function = self._bind(CALL_KERNELS[step.op])
         args = ", ".join(f"v{i}" for i in step.inputs)
-        params = "".join(f", {p!r}" for p in step.params)
+        params = "".join(
+            f", {p!r}" if isinstance(p, bool | int | str) else f", {self._bind(p)}"
+            for p in step.params
+        )
         return f"v{step.target} = {function}({args}{params})"
 
     def _contract(self, step: Contract) -> str:

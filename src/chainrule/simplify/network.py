@@ -16,7 +16,7 @@ from math import prod
 
 import numpy as np
 
-from ..expr.draft import Draft, opened
+from ..expr.draft import Draft, opened, whole
 from ..expr.nodes import Factor, Node, Sum, Term
 from ..expr.subs import Sub, labels_of
 from .sums import accumulate
@@ -58,7 +58,7 @@ def compress(term: Term) -> Term:
 
 def _replace(term: Term, chosen: Sequence[int], node: Node, keep: Sequence[int]) -> Term | None:
     rest = [f for i, f in enumerate(term.factors) if i not in chosen]
-    made = Draft(
+    return Draft(
         term.shape,
         term.dtype,
         term.coef,
@@ -66,8 +66,7 @@ def _replace(term: Term, chosen: Sequence[int], node: Node, keep: Sequence[int])
         [*rest, (node, tuple(keep))],
         term.out,
         term.constraints,
-    ).finish()
-    return made if isinstance(made, Term) else None
+    ).term()
 
 
 def _same_labels(term: Term) -> Term | None:
@@ -196,16 +195,16 @@ def _as_terms(like: Term, factors: Sequence[Factor]) -> list[Term]:
     extents = {k: e for k, e in enumerate(like.extents) if k in shared}
     made = Draft(
         like.shape, like.dtype, 1, extents, factors, like.out, like.constraints
-    ).finish()
-    return [made] if isinstance(made, Term) else []
+    ).term()
+    return [made] if made is not None else []
 
 
 def _with_coef(term: Term, coef: complex) -> list[Term]:
     draft = opened(term)
     assert draft is not None
     draft.coef = coef
-    made = draft.finish()
-    return [made] if isinstance(made, Term) else []
+    made = draft.term()
+    return [made] if made is not None else []
 
 
 def _distribute(first: Term, second: Term) -> Term | None:
@@ -228,7 +227,7 @@ def _distribute(first: Term, second: Term) -> Term | None:
     dtype = np.result_type(a.dtype, b.dtype)
     total = Sum(a.shape, dtype, ((first.coef, a), (second.coef, b)))
     factors = [*first.factors[:i], (total, sa), *first.factors[i + 1 :]]
-    made = Draft(
+    return Draft(
         first.shape,
         first.dtype,
         1,
@@ -236,8 +235,7 @@ def _distribute(first: Term, second: Term) -> Term | None:
         factors,
         first.out,
         first.constraints,
-    ).finish()
-    return made if isinstance(made, Term) else None
+    ).term()
 
 
 def is_dense(term: Term) -> bool:
@@ -258,16 +256,7 @@ def finalize(terms: Sequence[Term]) -> list[Term]:
     dense = prod(merged[0].shape)
     if any(is_dense(t) for t in merged) or stored_size(merged) > dense:
         total = accumulate(merged, merged[0].shape, merged[0].dtype)
-        labels = tuple(range(len(total.shape)))
-        factors = [(total, labels)]
-        made = Draft(
-            total.shape, total.dtype, 1, dict(enumerate(total.shape)), factors, labels
-        ).finish()
-        if isinstance(made, Term):
-            return [made]
-        return [
-            Term(total.shape, total.dtype, 1, total.shape, ((total, labels),), labels)
-        ]
+        return [whole(total)]
     return merged
 
 

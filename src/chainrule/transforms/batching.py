@@ -11,7 +11,8 @@ import optree
 
 from ..chain.batch import batched
 from ..expr.build import broadcast, permute
-from ..expr.nodes import Leaf, Node
+from ..expr.draft import whole as as_term
+from ..expr.nodes import Leaf, Node, Term
 from ..expr.walk import substitute_nodes
 from ..jacobian.object import Jacobian
 from ..trace.array import TracedArray, as_node, traced
@@ -193,8 +194,8 @@ def _batched_jacobian(
         if has:
             fresh[placeholder] = Leaf(position, node.shape, node.dtype)
     moved = substitute_nodes(list(terms), renamed)
-    spread = [
-        node if has else broadcast(node, (size, *node.shape))
-        for node, has in batched(moved, fresh, size)
-    ]
+    spread = []
+    for node, has in batched(moved, fresh, size):
+        node = node if has else broadcast(node, (size, *node.shape))
+        spread.append(node if isinstance(node, Term) else as_term(node))
     return [node for node, _ in made], spread

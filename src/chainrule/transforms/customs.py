@@ -2,21 +2,22 @@
 
 A custom rule is linear in its tangents (or cotangents); tracing it on a fresh leaf and taking the
 Jacobian by that leaf gives the local Jacobian as a network, so that all modes and orders follow
-from the one statement.  The call becomes a node ``linearized(value, arguments…, factors…)``.
+from the one statement.  The call becomes a node ``custom(value, arguments…)``.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from ..chain.batch import batched
 from ..chain.network import reverse_network
 from ..expr.build import map_
-from ..expr.nodes import Call, Const, Leaf, Node, Scalar, Term
-from ..expr.subs import Sub
+from ..expr.nodes import Call, Leaf, Node, Term
+from ..expr.walk import substitute_nodes
 from ..lower.calls import CALL_KERNELS
 from ..rules.local import CALLS, Piece
 from ..simplify.network import compress
@@ -28,82 +29,65 @@ from .trees import flatten, is_array, unflatten
 __all__ = ["Custom", "custom", "stop_gradient"]
 
 
-class Stated(NamedTuple):
-    """A piece of a stated local Jacobian; nodes are numbers of the call's arguments."""
-
-    arg: int
-    coef: Scalar
-    extents: tuple[int, ...]
-    factors: tuple[tuple[int, tuple[Sub, ...]], ...]
-    out: tuple[Sub, ...]
-    into: tuple[Sub, ...]
-    constraints: tuple[Sub, ...]
-
-    def with_batch_axis(self) -> Stated:
-        """The same under one more leading label in every group."""
-        label = len(self.extents)
-        raise_size = (*self.extents, -1)
-        return self._replace(
-            extents=raise_size,
-            factors=tuple((n, (label, *subs)) for n, subs in self.factors),
-            out=(label, *self.out),
-            into=(label, *self.into),
-        )
-
-
 def _pieces(call: Call) -> list[Piece]:
-    pieces = []
-    for stated in call.params:
-        arg = call.args[stated.arg]
-        lead = call.shape
-        batch = [label for label, extent in enumerate(stated.extents) if extent == -1]
-        extents = list(stated.extents)
-        for position, label in enumerate(reversed(batch)):
-            extents[label] = lead[position]
-        pieces.append(
-            Piece(
-                arg,
-                stated.coef,
-                tuple(extents),
-                tuple((call.args[n], subs) for n, subs in stated.factors),
-                stated.out,
-                stated.into,
-                stated.constraints,
+    """The stated local Jacobian, traced when a derivative asks for it.
+
+    Under vmap the call has leading batch axes: the rule is traced on one example, and its network
+    gets the batch labels.
+    """
+    custom, spec, static, index, lead = call.params
+    args = call.args[1:]
+    session = require_session()
+    if not lead:
+        return custom.stated(call.shape, call.dtype, args, spec, static, index)  # type: ignore[no-any-return]
+    examples = [session.new_leaf(a.shape[lead:], a.dtype) for a in args]
+    shape = call.shape[lead:]
+    pieces = custom.stated(shape, call.dtype, examples, spec, static, index)
+    sizes = call.shape[:lead]
+    for k in reversed(range(lead)):
+        whole = [session.new_leaf(a.shape[k:], a.dtype) for a in args]
+        pieces = _with_batch(pieces, dict(zip(examples, whole, strict=True)), sizes[k])
+        examples = whole
+    final = dict(zip(examples, args, strict=True))
+    return [_replaced(p, final) for p in pieces]
+
+
+def _with_batch(pieces: list[Piece], whole: dict[Node, Node], size: int) -> list[Piece]:
+    result = []
+    for piece in pieces:
+        label = len(piece.extents)
+        nodes = batched([n for n, _ in piece.factors], whole, size)
+        factors = tuple(
+            (node, (label, *subs) if has else subs)
+            for (node, has), (_, subs) in zip(nodes, piece.factors, strict=True)
+        )
+        result.append(
+            piece._replace(
+                arg=whole[piece.arg],
+                extents=(*piece.extents, size),
+                factors=factors,
+                out=(label, *piece.out),
+                into=(label, *piece.into),
             )
         )
-    return pieces
+    return result
 
 
-CALLS["linearized"] = _pieces
-CALL_KERNELS["linearized"] = lambda value, *_: (value,)
+def _replaced(piece: Piece, new: dict[Node, Node]) -> Piece:
+    nodes = substitute_nodes([n for n, _ in piece.factors], new)
+    factors = tuple((n, subs) for n, (_, subs) in zip(nodes, piece.factors, strict=True))
+    return piece._replace(arg=new[piece.arg], factors=factors)
 
 
-def linearized(value: Node, args: list[Node], terms: list[list[Term]]) -> Node:
-    """A node of ``value`` whose Jacobian by each argument is the given network."""
-    nodes: list[Node] = [value, *args]
-    position = {node: i + 1 for i, node in enumerate(args)}
-    stated: list[Stated] = []
-    n_out = value.ndim
-    for number, network in enumerate(terms):
-        for term in network:
-            factors = []
-            for node, subs in term.factors:
-                if node not in position:
-                    position[node] = len(nodes)
-                    nodes.append(node)
-                factors.append((position[node], subs))
-            stated.append(
-                Stated(
-                    number + 1,
-                    term.coef,
-                    term.extents,
-                    tuple(factors),
-                    term.out[:n_out],
-                    term.out[n_out:],
-                    term.constraints,
-                )
-            )
-    return Call("linearized", value.shape, value.dtype, tuple(nodes), tuple(stated))
+def _as_pieces(arg: Node, terms: list[Term], n_out: int) -> list[Piece]:
+    return [
+        Piece(arg, t.coef, t.extents, t.factors, t.out[:n_out], t.out[n_out:], t.constraints)
+        for t in terms
+    ]
+
+
+CALLS["custom"] = _pieces
+CALL_KERNELS["custom"] = lambda value, *_: (np.array(value),)
 
 
 class Custom:
@@ -143,37 +127,71 @@ class Custom:
             )
         if kwargs:
             raise TypeError("custom functions take positional arguments only when differentiated")
-        return self._linearize(args)
+        return self._record(args)
 
-    def _linearize(self, args: tuple[Any, ...]) -> Any:
-        session = require_session()
+    def _record(self, args: tuple[Any, ...]) -> Any:
+        """One node a result: the value by the function itself, the derivative by the rule."""
         flat, spec = flatten(args)
-        moving = [i for i, v in enumerate(flat) if is_array(v) and _inexact(v)]
-        nodes = [as_node(np.asarray(flat[i]) if not is_traced(flat[i]) else flat[i]) for i in moving]
+        moving = tuple(i for i, v in enumerate(flat) if is_array(v) and _inexact(v))
+        nodes = [as_node(flat[i] if is_traced(flat[i]) else np.asarray(flat[i])) for i in moving]
         primals = list(flat)
         for i, node in zip(moving, nodes, strict=True):
             primals[i] = traced(node)
-        tree = unflatten(spec, primals)
+        outs = outputs(self._f(*unflatten(spec, primals)))
+        static = tuple(
+            (i, _Static(v)) for i, v in enumerate(flat) if i not in moving
+        )
+        results = [
+            Call("custom", out.shape, out.dtype, (out, *nodes), (self, spec, static, number, 0))
+            for number, out in enumerate(outs.nodes)
+        ]
+        return outs.rebuild([traced(n) for n in results])
+
+    def stated(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        nodes: Sequence[Node],
+        spec: Any,
+        static: tuple[tuple[int, _Static], ...],
+        index: int,
+    ) -> list[Piece]:
+        """The pieces of result number ``index`` at arguments given as nodes."""
+        session = require_session()
+        fixed = {i: s.value for i, s in static}
+        stream = iter(nodes)
+        count = len(nodes) + len(fixed)
+        flat = [fixed[i] if i in fixed else traced(next(stream)) for i in range(count)]
+        tree = unflatten(spec, flat)
+        n_out = len(shape)
         if self._jvp is not None:
             fresh = [session.new_leaf(n.shape, n.dtype) for n in nodes]
-            directions: list[Any] = [
-                np.zeros(np.shape(v), float) if is_array(v) else None for v in flat
+            moving = iter(fresh)
+            directions = [
+                np.zeros(np.shape(v)) if i in fixed else traced(next(moving))
+                for i, v in enumerate(flat)
             ]
-            for i, leaf in zip(moving, fresh, strict=True):
-                directions[i] = traced(leaf)
-            y, dy = self._jvp(tree, unflatten(spec, directions))
-            outs, pushed = outputs(y), outputs(dy)
-            _check_count(outs.nodes, pushed.nodes, "tangents", "results")
-            results = [
-                linearized(out, nodes, reverse_network(change, fresh))
-                for out, change in zip(outs.nodes, pushed.nodes, strict=True)
+            result = self._jvp(tree, unflatten(spec, directions))
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise TypeError("a jvp rule returns a pair (y, dy)")
+            changes = outputs(result[1]).nodes
+            change = changes[index] if index < len(changes) else None
+            if change is None or change.shape != shape:
+                raise ValueError(
+                    f"the jvp rule returned tangents of shapes {[n.shape for n in changes]}; "
+                    f"result {index} has shape {shape}"
+                )
+            networks = reverse_network(change, fresh)
+            return [
+                p
+                for node, terms in zip(nodes, networks, strict=True)
+                for p in _as_pieces(node, terms, n_out)
             ]
-            return outs.rebuild([traced(n) for n in results])
-        return self._from_vjp(tree, nodes, moving, len(flat))
+        return self._stated_vjp(tree, nodes, set(fixed), index, n_out)
 
-    def _from_vjp(
-        self, tree: Any, nodes: list[Node], moving: list[int], count: int
-    ) -> Any:
+    def _stated_vjp(
+        self, tree: Any, nodes: Sequence[Node], fixed: set[int], index: int, n_out: int
+    ) -> list[Piece]:
         session = require_session()
         if self._fwd is not None:
             y, residuals = self._fwd(*tree)
@@ -188,16 +206,29 @@ class Custom:
             raise ValueError(
                 f"the vjp rule returned {len(pulled)} cotangents for {len(tree)} arguments"
             )
-        flat = flatten(tuple(np.zeros(()) if p is None else p for p in pulled))[0]
-        back = [as_node(flat[i]) if is_traced(flat[i]) else None for i in moving]
-        results = []
-        for out, seed in zip(outs.nodes, seeds, strict=True):
-            terms = [
-                [] if b is None or isinstance(b, Const) else _turned(b, n, seed)
-                for b, n in zip(back, nodes, strict=True)
-            ]
-            results.append(linearized(out, nodes, terms))
-        return outs.rebuild([traced(n) for n in results])
+        flat = flatten(tuple(0.0 if p is None else p for p in pulled))[0]
+        back = [v for i, v in enumerate(flat) if i not in fixed]
+        return [
+            piece
+            for value, node in zip(back, nodes, strict=True)
+            if is_traced(value)
+            for piece in _as_pieces(node, _turned(value.node, node, seeds[index]), n_out)
+        ]
+
+
+class _Static:
+    """An argument that is not differentiated, compared by identity."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def _turned(pulled: Node, arg: Node, seed: Leaf) -> list[Term]:
@@ -222,14 +253,6 @@ def _turned(pulled: Node, arg: Node, seed: Leaf) -> list[Term]:
         )
         result.append(compress(made))
     return result
-
-
-def _check_count(outs: list[Node], found: list[Node], what: str, of: str) -> None:
-    if len(outs) != len(found) or any(a.shape != b.shape for a, b in zip(outs, found, strict=False)):
-        raise ValueError(
-            f"the rule returned {what} of shapes {[n.shape for n in found]} for {of} of shapes "
-            f"{[n.shape for n in outs]}"
-        )
 
 
 def _inexact(value: Any) -> bool:

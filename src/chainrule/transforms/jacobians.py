@@ -197,8 +197,8 @@ def _symmetrized(terms: Sequence[Term], n_out: int) -> list[Term]:
             draft.coef = term.coef * 0.5
             if turned:
                 draft.out = [*term.out[:-2], term.out[-1], term.out[-2]]
-            node = draft.finish()
-            if isinstance(node, Term):
+            node = draft.term()
+            if node is not None:
                 halves.append(node)
     return finalize(halves)
 
