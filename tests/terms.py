@@ -42,18 +42,23 @@ def subscript(
     return total
 
 
-def term_value(term: Term, values: dict[Node, Any]) -> Any:
-    """The definition of Term: one loop over the label box."""
+def term_value(term: Term, values: dict[Node, Any], instead: tuple[int, Any] | None = None) -> Any:
+    """The definition of Term: one loop over the label box.
+
+    ``instead`` (position, array) reads one of the factors elsewhere: a derivative by it.
+    """
     boolean = term.dtype.kind == "b"
     result = np.zeros(term.shape, term.dtype)
     for point in itertools.product(*map(range, term.extents)):
         if any(subscript(c, point, values, lenient=True) < 0 for c in term.constraints):
             continue
         product: Any = bool(term.coef) if boolean else term.coef
-        for node, subs in term.factors:
+        for position, (node, subs) in enumerate(term.factors):
             index = tuple(subscript(s, point, values) for s in subs)
             assert all(0 <= i < n for i, n in zip(index, node.shape, strict=True)), (term, index)
             entry = values[node][index]
+            if instead is not None and position == instead[0]:
+                entry = instead[1][index]
             if node.dtype.kind == "b":
                 product = product if entry else 0
             else:
@@ -66,6 +71,11 @@ def term_value(term: Term, values: dict[Node, Any]) -> Any:
 
 def brute(node: Node, bindings: Bindings) -> Any:
     """The value of any node (without calls), by definition."""
+    return all_values(node, bindings)[node]
+
+
+def all_values(node: Node, bindings: Bindings) -> dict[Node, Any]:
+    """The values of a node and of all below it."""
     values: dict[Node, Any] = {leaf: np.asarray(v) for leaf, v in bindings.items()}
     for n in topological([node]):
         if n in values:
@@ -86,7 +96,31 @@ def brute(node: Node, bindings: Bindings) -> Any:
         else:
             assert isinstance(n, Box)
             values[n] = values[n.node]
-    return values[node]
+    return values
+
+
+def tangent(node: Node, bindings: Bindings, tangents: Bindings) -> Any:
+    """The derivative along ``tangents``, by the product rule in plain loops (Map: tanh alone)."""
+    values = all_values(node, bindings)
+    known: dict[Node, Any] = dict(tangents)
+    for n in topological([node]):
+        if n in known:
+            continue
+        total: Any = np.zeros(n.shape, n.dtype)
+        if isinstance(n, Term):
+            for position, (factor, _) in enumerate(n.factors):
+                if factor.dtype.kind in "fc":
+                    total = total + term_value(n, values, (position, known[factor]))
+        elif isinstance(n, Sum):
+            for coef, part in n.parts:
+                total = total + coef * known[part]
+        elif isinstance(n, Map):
+            assert n.op == "tanh"
+            total = (1 - values[n] ** 2) * known[n.args[0]]
+        elif isinstance(n, Box):
+            total = known[n.node]
+        known[n] = total
+    return known[node]
 
 
 class Draw:
@@ -242,4 +276,4 @@ def activated(draw: Draw, node: Node) -> Node:
     return map_("tanh", node) if node.dtype.kind == "f" else node
 
 
-__all__ = ["Affine", "Bindings", "Draw", "activated", "brute", "subscript", "term_value"]
+__all__ = ["Affine", "Bindings", "Draw", "activated", "brute", "subscript", "tangent", "term_value"]
