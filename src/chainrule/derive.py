@@ -22,10 +22,11 @@ from .formula.evaluate import evaluate
 from .formula.indices import Indices
 from .formula.matrix import Matrices, NoMatrixForm
 from .formula.naming import choose_names, refined
-from .formula.notation import Env, Notation
+from .formula.notation import Notation
 from .formula.quantity import Quantity, ordered
 from .formula.shapes import Dims, named_extents, rebuild, walk
 from .formula.symbolic import PRIMES, FormulaError, Translator
+from .formula.writing import Env
 from .lower.calls import CALL_KERNELS
 from .lower.elementwise import ELEMENTWISE
 from .trace.array import TracedArray, traced
@@ -89,8 +90,8 @@ def derive(
     and are given no shape are constants.  ``wrt`` names the arguments to differentiate (all).
 
     Returns a :class:`Derivation`: ``gradients["x"].text``, ``.latex``, ``.index``; leaves of trees
-    are named by path, ``gradients["params.w1"]`` (``gradients["w1"]`` where that is unique).  For an
-    output that is no scalar they are pullbacks of ``G``, which has the output's shape.
+    are named by path, ``gradients["params.w1"]`` (``gradients["w1"]`` where that is unique).  For
+    an output that is no scalar they are pullbacks of ``G``, which has the output's shape.
 
     What is printed has been evaluated at random sizes and values and compared with the derivative,
     unless ``check=False``.
@@ -307,9 +308,14 @@ class _Writer:
         gradients = Gradients()
         for k, q in zip(self.wanted, roots, strict=True):
             gradients[signature.paths[k]] = Gradient(
-                symbols[k], q, written(q, False), indices.write(q), indices.letters(q.shape),
-                shapes[q], output,
-            )  # fmt: skip
+                symbols[k],
+                q,
+                written(q, False),
+                indices.write(q),
+                indices.letters(q.shape),
+                shapes[q],
+                output,
+            )
         derivation = Derivation(
             function=_name(signature.function),
             arguments=tuple(
@@ -317,13 +323,17 @@ class _Writer:
             ),
             output=output,
             value=Definition(
-                value_name if one.arriving is not None else output, value, written(value, False),
-                indices.write(value), indices.letters(value.shape), shapes[value],
+                value_name if one.arriving is not None else output,
+                value,
+                written(value, False),
+                indices.write(value),
+                indices.letters(value.shape),
+                shapes[value],
             ),
             gradients=gradients,
             parts=parts,
             arriving=(arriving, shapes[value]) if one.arriving is not None else None,
-        )  # fmt: skip
+        )
         derivation.checker = lambda: _check(derivation, signature, self.wanted, symbols, captured)
         return derivation
 
@@ -358,9 +368,9 @@ def _functions() -> dict[str, Callable[..., Any]]:
     for op, kernel in CALL_KERNELS.items():
         table[op] = lambda *args, _kernel=kernel: _kernel(*args)[0]
         for position in (1, 2):
-            table[f"{op}:{position}"] = lambda *args, _kernel=kernel, _k=position: (
-                _kernel(*args)[_k]
-            )
+            table[f"{op}:{position}"] = lambda *args, _kernel=kernel, _k=position: _kernel(*args)[
+                _k
+            ]
     table["logabsdet"] = lambda a: np.linalg.slogdet(a)[1]
     table["signdet"] = lambda a: np.linalg.slogdet(a)[0]
     table["softmax"] = _softmax
@@ -399,9 +409,7 @@ def _check(
     for pool in pools:
         sizes = dict(zip(signature.names, itertools.cycle(pool), strict=False))
         for attempt in range(3):
-            values = [
-                _samples(signature.sizes(d, sizes), rng, attempt) for d in signature.dims
-            ]
+            values = [_samples(signature.sizes(d, sizes), rng, attempt) for d in signature.dims]
             with np.errstate(all="ignore"):
                 expected, cotangent = _numeric(signature, values, wanted, rng)
             if all(np.isfinite(e).all() for e in expected):
@@ -462,5 +470,3 @@ def _compare(derivation: Derivation, env: Env, paths: list[str], expected: list[
                     f"the formula {gradient.left()} = {form} is off by {error:.2g} (relative) at "
                     f"sizes {dict(env.sizes)}; please report it"
                 )
-
-

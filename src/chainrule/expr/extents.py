@@ -14,8 +14,8 @@ from typing import TypeAlias
 __all__ = ["ONE", "ZERO", "Extent", "Number", "exact", "extent", "name"]
 
 Number: TypeAlias = Fraction | float
-Monomial: TypeAlias = "tuple[tuple[str, Fraction], ...]"
-Polynomial: TypeAlias = "dict[Monomial, Number]"
+Monomial: TypeAlias = tuple[tuple[str, Fraction], ...]
+Polynomial: TypeAlias = dict[Monomial, Number]
 
 _UNIT: Monomial = ()
 
@@ -336,7 +336,7 @@ def _poly_text(poly: Iterable[tuple[Monomial, Number]], latex: bool) -> str:
     text = ""
     for mono, coef in poly:
         powers = " ".join(_power_text(k, p, latex) for k, p in mono)
-        size = abs(coef)
+        size = -coef if coef < 0 else coef
         if not powers:
             body = _number_text(size, latex)
         elif size == 1:

@@ -26,7 +26,6 @@ from . import patterns
 from .quantity import (
     Add,
     Factor,
-    Form,
     Fun,
     Index,
     Num,
@@ -36,10 +35,10 @@ from .quantity import (
     Shape,
     Sym,
     labels_in,
-    map_labels,
     ordered,
     zero,
 )
+from .work import Work, distinct, spans
 
 __all__ = ["Algebra", "is_zero"]
 
@@ -145,13 +144,18 @@ class Algebra:
         if not part.factors and not part.constraints and _covers(part, shape):
             return coef * part.coef, Num(ONE)
         if part.coef != ONE:
-            rest = self.prod(ONE, dict(enumerate(part.extents)), part.factors, part.out,
-                             part.constraints, part.shape)  # fmt: skip
+            rest = self.prod(
+                ONE,
+                dict(enumerate(part.extents)),
+                part.factors,
+                part.out,
+                part.constraints,
+                part.shape,
+            )
             return coef * part.coef, rest
-        if len(part.factors) == 1 and isinstance(part.factors[0][0], Add) and _plain(part):
-            inner, subs = part.factors[0]
-            if inner not in self.kept:
-                assert isinstance(inner, Add)
+        if len(part.factors) == 1 and _plain(part):
+            inner = part.factors[0][0]
+            if isinstance(inner, Add) and inner not in self.kept:
                 return coef, Add(part.shape, tuple(self._through(inner, part)))
         return coef, part
 
@@ -159,11 +163,13 @@ class Algebra:
         """A view of a sum as the sum of views."""
         subs = part.factors[0][1]
         extents = dict(enumerate(part.extents))
-        return [
-            (c, q if isinstance(q, Num) else self.prod(ONE, dict(extents), [(q, subs)], part.out,
-                                                       part.constraints, part.shape))  # fmt: skip
-            for c, q in inner.parts
-        ]
+        views: list[tuple[Extent, Quantity]] = []
+        for coef, q in inner.parts:
+            factors: list[Factor] = [(q, () if isinstance(q, Num) else subs)]
+            if not isinstance(q, Num) or not spans(part):
+                q = self.prod(ONE, dict(extents), factors, part.out, (), part.shape)
+            views.append((coef, q))
+        return views
 
     def _collect(
         self, parts: Sequence[tuple[Extent, Quantity]], shape: Shape
@@ -199,9 +205,7 @@ class Algebra:
         labels = tuple(range(len(shape)))
         return self.prod(coef, dict(enumerate(shape)), [(part, labels)], labels, (), shape)
 
-    def _expanded(
-        self, parts: Sequence[tuple[Extent, Quantity]], shape: Shape
-    ) -> Quantity | None:
+    def _expanded(self, parts: Sequence[tuple[Extent, Quantity]], shape: Shape) -> Quantity | None:
         """The sum with products of sums multiplied out, None where there are none."""
         result: list[tuple[Extent, Quantity]] = []
         changed = False
@@ -255,7 +259,7 @@ class Algebra:
         for _, part in total.parts:
             if part in self.named or not isinstance(part, Prod):
                 lists.append([(part, whole)])
-            elif part.constraints or part.out != whole or not _spans(part):
+            elif part.constraints or part.out != whole or not spans(part):
                 return total
             else:
                 lists.append([f for f in part.factors if not _reaches(f, part.summed)])
@@ -272,8 +276,14 @@ class Algebra:
             factors = list(part.factors)
             for f in shared:
                 factors.remove(f)
-            rest.append((coef, self.prod(part.coef, dict(enumerate(part.extents)), factors,
-                                         part.out, (), total.shape)))  # fmt: skip
+            rest.append(
+                (
+                    coef,
+                    self.prod(
+                        part.coef, dict(enumerate(part.extents)), factors, part.out, (), total.shape
+                    ),
+                )
+            )
         inner = self.add(rest, total.shape)
         extents = dict(enumerate(total.shape))
         return self.prod(ONE, extents, [*shared, (inner, whole)], whole, (), total.shape)
@@ -289,7 +299,7 @@ class Algebra:
         shape: Shape,
     ) -> Quantity:
         """A product of factors under labels, simplified."""
-        work = _Work(coef, dict(extents), list(factors), list(out), list(constraints), shape)
+        work = Work(coef, dict(extents), list(factors), list(out), list(constraints), shape)
         position = 0
         while position < len(work.factors):
             q, _ = work.factors[position]
@@ -314,8 +324,10 @@ class Algebra:
         result = self._hoisted(self._turned(work).finish())
         if isinstance(result, Prod) and result.summed and self._vanishes(result):
             return zero(shape)
-        if isinstance(result, Prod) and result not in self.named and len(result.factors) > 1 - bool(
-            result.summed
+        if (
+            isinstance(result, Prod)
+            and result not in self.named
+            and len(result.factors) > 1 - bool(result.summed)
         ):
             spread = self._multiplied_out(result)
             if spread is not None:
@@ -324,13 +336,15 @@ class Algebra:
                     return expanded
         return result
 
-    def _turned(self, work: _Work) -> _Work:
+    def _turned(self, work: Work) -> Work:
         """``−(y − p)`` as ``p − y``."""
         if work.coef.negative:
             for i, (q, subs) in enumerate(work.factors):
-                if isinstance(q, Add) and q not in self.kept and any(
-                    c.negative for c, _ in q.parts
-                ):  # fmt: skip
+                if (
+                    isinstance(q, Add)
+                    and q not in self.kept
+                    and any(c.negative for c, _ in q.parts)
+                ):
                     turned = Add(q.shape, tuple((-c, part) for c, part in q.parts))
                     work.factors[i] = (turned, subs)
                     work.coef = -work.coef
@@ -342,7 +356,7 @@ class Algebra:
         if not isinstance(result, Prod) or result.constraints or not result.summed:
             return result
         bare = [s for s in result.out if isinstance(s, int)]
-        if not _distinct(result.out):
+        if not distinct(result.out):
             return result
         summed = set(result.summed)
         inside = [f for f in result.factors if any(summed & set(labels_in(s)) for s in f[1])]
@@ -370,7 +384,7 @@ class Algebra:
     def rebuilt(
         self, roots: Sequence[Quantity], keep: Mapping[Quantity, bool]
     ) -> dict[Quantity, Quantity]:
-        """Quantities constructed anew, by the old ones; ``keep`` tells which stay whole (named?)."""
+        """Quantities constructed anew, by the old ones; ``keep``: what stays whole, if named."""
         new: dict[Quantity, Quantity] = {}
         for q in ordered(roots):
             new[q] = self._anew(q, new)
@@ -394,13 +408,13 @@ class Algebra:
         return q
 
     def _opens(self, inner: Prod, alone: bool) -> bool:
-        if inner.summed or not _spans(inner):
+        if inner.summed or not spans(inner):
             return False
         if len(inner.factors) <= 1 and inner.coef == ONE:
             return True
         return inner not in (self.named if alone else self.kept)
 
-    def _merge_powers(self, work: _Work) -> None:
+    def _merge_powers(self, work: Work) -> None:
         total: dict[tuple[Quantity, tuple[Index, ...]], Fraction] = {}
         for q, subs in work.factors:
             base, exponent = (q.base, q.exponent) if isinstance(q, Pow) else (q, Fraction(1))
@@ -438,7 +452,7 @@ class Algebra:
         return found if found is not None else Pow(base, exponent)
 
     def _power_of_product(self, base: Prod, exponent: Fraction) -> Quantity | None:
-        if base.summed or base.constraints or not _spans(base) or not _distinct(base.out):
+        if base.summed or base.constraints or not spans(base) or not distinct(base.out):
             return None
         factors = [(self.power(q, exponent), subs) for q, subs in base.factors]
         coef = base.coef ** int(exponent)
@@ -452,8 +466,14 @@ class Algebra:
         found = patterns.simplify_function(self, op, args, shape, params)
         return found if found is not None else Fun(op, args, shape, params)
 
-    def view(self, inner: Quantity, subs: Sequence[Index], out: Sequence[Index],
-             extents: dict[int, Extent], shape: Shape) -> Quantity:  # fmt: skip
+    def view(
+        self,
+        inner: Quantity,
+        subs: Sequence[Index],
+        out: Sequence[Index],
+        extents: dict[int, Extent],
+        shape: Shape,
+    ) -> Quantity:
         """``out[out] = inner[subs]``."""
         return self.prod(ONE, extents, [(inner, tuple(subs))], out, (), shape)
 
@@ -474,128 +494,5 @@ def _covers(part: Prod, shape: Shape) -> bool:
     return part.out == tuple(range(len(shape))) and part.extents[: len(shape)] == shape
 
 
-def _spans(part: Prod) -> bool:
-    """Whether the output's labels run over its whole axes (none is a window, a stride …)."""
-    return all(
-        part.extents[s] == part.shape[axis] if isinstance(s, int) else not s.parts
-        and part.shape[axis] == ONE
-        for axis, s in enumerate(part.out)
-    )
-
-
 def _plain(part: Prod) -> bool:
     return part.coef == ONE and not part.constraints and not part.summed
-
-
-class _Work:
-    """A product under construction."""
-
-    __slots__ = ("coef", "constraints", "extents", "factors", "out", "shape")
-
-    def __init__(
-        self,
-        coef: Extent,
-        extents: dict[int, Extent],
-        factors: list[Factor],
-        out: list[Index],
-        constraints: list[Index],
-        shape: Shape,
-    ) -> None:
-        self.coef = coef
-        self.extents = extents
-        self.factors = factors
-        self.out = out
-        self.constraints = constraints
-        self.shape = shape
-
-    def inline(self, position: int) -> bool:
-        """Read a factor that is a product through itself, where its axes are bare labels."""
-        inner, subs = self.factors[position]
-        assert isinstance(inner, Prod)
-        start = max(self.extents, default=-1) + 1
-        mapping: dict[int, Index] = {}
-        equal: dict[int, Index] = {}
-        for axis, sub in zip(inner.out, subs, strict=True):
-            if not isinstance(axis, int):
-                if axis != sub:
-                    return False
-            elif axis not in mapping:
-                mapping[axis] = sub
-            elif mapping[axis] != sub:
-                first = mapping[axis]
-                if not isinstance(first, int) or not isinstance(sub, int):
-                    return False
-                equal[sub] = first
-        for label, extent in enumerate(inner.extents):
-            if label not in mapping:
-                mapping[label] = start
-                self.extents[start] = extent
-                start += 1
-        self.factors[position : position + 1] = [
-            (q, tuple(map_labels(s, mapping) for s in ss)) for q, ss in inner.factors
-        ]
-        self.constraints.extend(map_labels(s, mapping) for s in inner.constraints)
-        self.coef = self.coef * inner.coef
-        if equal:
-            self.rename(equal)
-        return True
-
-    def rename(self, mapping: dict[int, Index]) -> None:
-        """Replace labels everywhere."""
-        self.factors = [(q, tuple(map_labels(s, mapping) for s in ss)) for q, ss in self.factors]
-        self.out = [map_labels(s, mapping) for s in self.out]
-        self.constraints = [map_labels(s, mapping) for s in self.constraints]
-        for label in mapping:
-            self.extents.pop(label, None)
-
-    def summed(self) -> set[int]:
-        """The labels that are summed over."""
-        kept: dict[int, None] = {}
-        for sub in self.out:
-            kept.update(labels_in(sub))
-        return {k for k in self.extents if k not in kept}
-
-    def places(self, label: int) -> list[int]:
-        """The factors in which a label occurs; -1 stands for output and constraints."""
-        found = [
-            i
-            for i, (_, subs) in enumerate(self.factors)
-            if any(label in labels_in(s) for s in subs)
-        ]
-        if any(label in labels_in(s) for s in (*self.out, *self.constraints)):
-            found.append(-1)
-        return found
-
-    def finish(self) -> Quantity:
-        """The interned quantity: labels numbered in order of appearance."""
-        order: dict[int, None] = {}
-        for sub in self.out:
-            order.update(labels_in(sub))
-        for _, subs in self.factors:
-            for sub in subs:
-                order.update(labels_in(sub))
-        for sub in self.constraints:
-            order.update(labels_in(sub))
-        coef = self.coef
-        for label, extent in self.extents.items():
-            if label not in order:
-                coef = coef * extent
-        number: dict[int, Index] = {label: i for i, label in enumerate(order)}
-        out = tuple(map_labels(s, number) for s in self.out)
-        factors = tuple((q, tuple(map_labels(s, number) for s in ss)) for q, ss in self.factors)
-        constraints = tuple(map_labels(s, number) for s in self.constraints)
-        extents = tuple(self.extents[label] for label in order)
-        if not factors and not constraints and not out:
-            return Num(coef)
-        if len(factors) == 1 and coef == ONE and not constraints:
-            q, subs = factors[0]
-            if subs == out and q.shape == self.shape and _distinct(out):
-                if all(extents[s] == q.shape[k] for k, s in enumerate(out) if isinstance(s, int)):
-                    return q
-        return Prod(self.shape, coef, extents, factors, out, constraints)
-
-
-def _distinct(out: tuple[Index, ...]) -> bool:
-    bare = [s for s in out if isinstance(s, int)]
-    fixed = all(isinstance(s, int) or (isinstance(s, Form) and not s.parts) for s in out)
-    return fixed and len(set(bare)) == len(bare)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from .notation import Env, Indexed, Notation, latex_name
+from .notation import Indexed, Notation
 from .quantity import Quantity
+from .writing import Env, latex_name
 
 __all__ = ["Definition", "Derivation", "Gradient", "Gradients"]
 
@@ -59,7 +60,9 @@ class Gradient(Definition):
     def left(self, latex: bool = False) -> str:
         """``∂L/∂w``."""
         if latex:
-            over = rf"\frac{{\partial {latex_name(self.output)}}}{{\partial {latex_name(self.name)}}}"
+            over = (
+                rf"\frac{{\partial {latex_name(self.output)}}}{{\partial {latex_name(self.name)}}}"
+            )
             if isinstance(self.notation, Indexed) and self.letters:
                 return rf"\left({over}\right)_{{{','.join(self.letters)}}}"
             return over
@@ -83,10 +86,10 @@ class Gradients(dict[str, Gradient]):
 class Derivation:
     """Closed forms of the gradients of a function.
 
-    ``gradients[name]`` has ``.text``, ``.latex``, ``.index`` and ``.shape``; ``definitions`` are the
-    named parts that they share, in an order in which they can be computed.  Vectors are columns,
-    ``𝟏`` is the column of ones, ``⊙`` and ``⊘`` multiply and divide elementwise, functions of
-    matrices are elementwise, ``softmax`` and ``logsumexp`` go along rows.
+    ``gradients[name]`` has ``.text``, ``.latex``, ``.index`` and ``.shape``; ``definitions`` are
+    the named parts that they share, in an order in which they can be computed.  Vectors are
+    columns, ``𝟏`` is the column of ones, ``⊙`` and ``⊘`` multiply and divide elementwise,
+    functions of matrices are elementwise, ``softmax`` and ``logsumexp`` go along rows.
     """
 
     function: str

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..expr.extents import Extent
-from .notation import Env
 from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Sym, Wrap, ordered
+from .writing import Env
 
 __all__ = ["evaluate"]
 
@@ -100,5 +100,3 @@ def _product(q: Prod, known: Mapping[Quantity, Value], env: Env) -> Value:
         return np.asarray(total.sum())
     np.add.at(result, tuple(np.where(inside, at(s), 0) for s in q.out), total)
     return result
-
-

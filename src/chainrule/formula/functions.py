@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .notation import ATOM, HADAMARD
+from .writing import ATOM, HADAMARD
 
 __all__ = ["FUNCTIONS", "Style", "style_of"]
 
@@ -19,10 +19,13 @@ def _call(text: str, latex: str) -> Style:
     return Style(f"{text}(⟨⟩)", rf"{latex}\left(⟨⟩\right)")
 
 
-_NATIVE = "exp log sin cos tan sinh cosh tanh arcsin arccos arctan det".split()
+_NATIVE = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "det")
 
 FUNCTIONS: dict[str, Style] = {name: _call(name, "\\" + name) for name in _NATIVE}
 FUNCTIONS |= {
+    "arcsin": _call("arcsin", r"\arcsin"),
+    "arccos": _call("arccos", r"\arccos"),
+    "arctan": _call("arctan", r"\arctan"),
     "expit": _call("σ", r"\sigma"),
     "abs": Style("|⟨⟩|", r"\left|⟨⟩\right|"),
     "maximum": _call("max", r"\max"),

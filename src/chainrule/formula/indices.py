@@ -9,18 +9,7 @@ from ..expr.extents import ONE, ZERO, Extent
 from .evaluate import evaluate
 from .functions import style_of
 from .matrix import Matrices, NoMatrixForm, coefficient
-from .notation import (
-    ADD,
-    ATOM,
-    HADAMARD,
-    POSTFIX,
-    PRODUCT,
-    Env,
-    Indexed,
-    Literal,
-    Written,
-    latex_name,
-)
+from .notation import Indexed, Literal
 from .quantity import (
     Add,
     Form,
@@ -34,6 +23,7 @@ from .quantity import (
     Wrap,
     map_labels,
 )
+from .writing import ADD, ATOM, HADAMARD, POSTFIX, PRODUCT, Env, Written, latex_name
 
 __all__ = ["Indices"]
 
@@ -56,7 +46,8 @@ class Indices:
     def _letter(self, extent: Extent, used: set[str]) -> str:
         text = str(extent)
         wish = text.lower() if text.isidentifier() else ""
-        for letter in (wish, *_SPARE):
+        choices: list[str] = [wish, *_SPARE]
+        for letter in choices:
             if letter and letter not in used and letter not in self.taken:
                 used.add(letter)
                 return letter
@@ -159,9 +150,11 @@ class _Writer:
             return self.element(key.table, key.subs).text
         if key.kind == "mod":
             return f"({inside[0]} mod {key.n})"
-        return f"⌊({inside[0]})/{key.n}⌋" if not self.latex else (
-            rf"\lfloor ({inside[0]})/{key.n} \rfloor"
-        )  # fmt: skip
+        return (
+            f"⌊({inside[0]})/{key.n}⌋"
+            if not self.latex
+            else (rf"\lfloor ({inside[0]})/{key.n} \rfloor")
+        )
 
     # -- sums, powers, functions --------------------------------------------------------------
     def _sum(self, total: Add, at: tuple[Index, ...]) -> Written:
@@ -178,11 +171,14 @@ class _Writer:
             else:
                 body = self.element(q, at)
             written = self._scaled(rest, [body] if body is not None else [])
-            pieces.append(written.text if written.text.startswith(minus)
-                          else written.within(HADAMARD, self.latex))  # fmt: skip
+            pieces.append(
+                written.text
+                if written.text.startswith(minus)
+                else written.within(HADAMARD, self.latex)
+            )
         text = pieces[0]
         for piece in pieces[1:]:
-            text += f" {minus} {piece[len(minus):]}" if piece.startswith(minus) else f" + {piece}"
+            text += f" {minus} {piece[len(minus) :]}" if piece.startswith(minus) else f" + {piece}"
         return Written(text, ADD) if common == ONE else self._scaled(common, [Written(text, ADD)])
 
     def _scaled(self, coef: Extent, factors: list[Written]) -> Written:
@@ -230,17 +226,14 @@ class _Writer:
             except NoMatrixForm:
                 style = style_of(q.op)
                 inner = ", ".join(
-                    self.element(a, tuple(self.label(e, "·") for e in a.shape)).text
-                    for a in q.args
+                    self.element(a, tuple(self.label(e, "·") for e in a.shape)).text for a in q.args
                 )
                 text = (style.latex if self.latex else style.text).replace("⟨⟩", inner)
                 return self._entry(text, at)
             return self._entry(whole.write(self.latex).within(ATOM, self.latex), at)
         style = style_of(q.op)
         level = HADAMARD if style.binds != ATOM else ADD
-        texts = [
-            self.element(a, at if a.shape else ()).within(level, self.latex) for a in q.args
-        ]
+        texts = [self.element(a, at if a.shape else ()).within(level, self.latex) for a in q.args]
         pattern = style.latex if self.latex else style.text
         if pattern.count("⟨⟩") == len(texts):
             for text in texts:
@@ -257,9 +250,9 @@ class _Writer:
         for axis, (sub, here) in enumerate(zip(q.out, at, strict=True)):
             solved = _solved(sub, here)
             if solved is not None and solved[0] not in mapping:
-                label, value, shift, sign = solved
-                mapping[label] = value
-                brackets += self._range(here, q.shape[axis], shift, sign, q.extents[label])
+                inner, value, shift, sign = solved
+                mapping[inner] = value
+                brackets += self._range(here, q.shape[axis], shift, sign, q.extents[inner])
             elif isinstance(sub, int) or sub.parts or q.shape[axis] != ONE:
                 pending.append((here, sub))
         summed = []
@@ -275,8 +268,8 @@ class _Writer:
             brackets.append(f"{self.index(here)} = {self.index(map_labels(sub, mapping))}")
         parts.extend(Written(f"[{bracket}]") for bracket in brackets)
         for constraint in q.constraints:
-            sign = r" \ge 0" if self.latex else " ≥ 0"
-            parts.append(Written(f"[{self.index(map_labels(constraint, mapping))}{sign}]"))
+            least = r" \ge 0" if self.latex else " ≥ 0"
+            parts.append(Written(f"[{self.index(map_labels(constraint, mapping))}{least}]"))
         body = self._scaled(q.coef, parts)
         if not summed:
             return body
@@ -290,7 +283,6 @@ class _Writer:
         if body.text.startswith(("−", "-")):
             return Written(body.text[0] + sigma + body.text[1:], ADD)
         return Written(sigma + body.text, PRODUCT)
-
 
     def _range(
         self, here: Index, whole: Extent, shift: Extent, sign: int, extent: Extent
@@ -314,16 +306,14 @@ def _solved(sub: Index, here: Index) -> tuple[int, Index, Extent, int] | None:
     """The label of ``sub = here`` where sub is ``shift ± label``: (label, value, shift, sign)."""
     if isinstance(sub, int):
         return sub, here, ZERO, 1
-    if len(sub.parts) != 1 or not isinstance(sub.parts[0][1], int):
+    if len(sub.parts) != 1:
         return None
     coef, label = sub.parts[0]
-    if coef not in (ONE, -ONE):
+    if not isinstance(label, int) or coef not in (ONE, -ONE):
         return None
     sign = 1 if coef == ONE else -1
     const, parts = (ZERO, ((ONE, here),)) if isinstance(here, int) else (here.const, here.parts)
-    value = map_labels(
-        Form((const - sub.const) * sign, tuple((c * sign, k) for c, k in parts)), {}
-    )
+    value = map_labels(Form((const - sub.const) * sign, tuple((c * sign, k) for c, k in parts)), {})
     return label, value, sub.const, sign
 
 
@@ -331,5 +321,3 @@ def _raised(e: Fraction) -> str:
     if e.denominator == 1:
         return str(e).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"^({e})"
-
-

@@ -144,7 +144,7 @@ def coefficient(coefs: list[Extent]) -> Extent:
         if all(isinstance(r, Fraction) and r.denominator == 1 for r in ratios):
             negative = all(r is not None and r < 0 for r in ratios)
             positive = all(r is not None and r > 0 for r in ratios)
-            if candidate.negative and not positive or negative:
+            if negative or (candidate.negative and not positive):
                 candidate = -candidate
             return candidate
     return ONE
@@ -201,7 +201,7 @@ class Matrices:
             return Literal(extent(0))
         coefs = [c * self._own(q) for c, q in total.parts]
         common = coefficient(coefs)
-        parts = []
+        parts: list[tuple[Extent, Notation]] = []
         for coef, (_, q) in zip(coefs, total.parts, strict=True):
             rest = coef / common
             if isinstance(q, Num):
@@ -325,7 +325,7 @@ class _Graph:
         self.edges: list[_Edge] = []
 
     def diagonal(self, label: int, matrix: Notation) -> None:
-        """A matrix under one label twice: its diagonal, or its trace where nothing else is there."""
+        """A matrix under one label twice: its diagonal (summed, its trace)."""
         self.vectors[label].append(DiagonalOf(matrix))
 
     def reduce(self) -> tuple[list[Notation], Notation | None]:

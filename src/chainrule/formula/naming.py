@@ -109,9 +109,11 @@ def _is_short(q: Quantity) -> bool:
     """``‖r‖``, ``x/‖x‖²``: short although they count long."""
     if q.ndim == 0:
         base = q.base if isinstance(q, Pow) else q
-        return isinstance(base, Prod) and len(base.factors) == 1 and all(
-            isinstance(f, Pow) for f, _ in base.factors
-        )  # fmt: skip
+        return (
+            isinstance(base, Prod)
+            and len(base.factors) == 1
+            and all(isinstance(f, Pow) for f, _ in base.factors)
+        )
     if not isinstance(q, Prod) or q.coef != 1 or q.summed:
         return False
     vectors = [f for f, _ in q.factors if f.ndim]

@@ -7,45 +7,37 @@ inner sizes differ, a sum of different shapes): what is checked is what is print
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from ..expr.extents import ONE, Extent
+from ..expr.extents import Extent
+from .writing import ADD, ATOM, HADAMARD, POSTFIX, PRODUCT, Env, Value, Written, latex_name
 
 __all__ = [
-    "ADD", "ATOM", "HADAMARD", "POSTFIX", "PRODUCT",
-    "Apply", "Diag", "DiagonalOf", "Env", "Hadamard", "Identity", "Indexed", "Inverse", "Literal",
-    "Name", "Norm", "Notation", "Ones", "Plus", "Power", "Product", "Scaled", "Summed", "Trace",
-    "Transpose", "Written", "latex_name",
-]  # fmt: skip
-
-Value: TypeAlias = Any
-ADD, HADAMARD, PRODUCT, POSTFIX, ATOM = range(5)
-
-
-class Env(NamedTuple):
-    """What evaluation needs: values by name, sizes of the extents, functions by name."""
-
-    values: Mapping[str, Value]
-    sizes: Mapping[str, int]
-    functions: Mapping[str, Callable[..., Any]]
-
-
-class Written(NamedTuple):
-    """A piece of text and how tightly it binds."""
-
-    text: str
-    binds: int = ATOM
-
-    def within(self, level: int, latex: bool) -> str:
-        """The text, in parentheses where it binds less tightly than ``level``."""
-        if self.binds >= level:
-            return self.text
-        return rf"\left({self.text}\right)" if latex else f"({self.text})"
+    "Apply",
+    "Diag",
+    "DiagonalOf",
+    "Hadamard",
+    "Identity",
+    "Indexed",
+    "Inverse",
+    "Literal",
+    "Name",
+    "Norm",
+    "Notation",
+    "Ones",
+    "Plus",
+    "Power",
+    "Product",
+    "Scaled",
+    "Summed",
+    "Trace",
+    "Transpose",
+]
 
 
 class Notation:
@@ -70,36 +62,13 @@ class Notation:
         return self.write(True).text
 
 
-_GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi "
-    "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split()
-)
-
-
-def latex_name(name: str) -> str:
-    """``w1`` as ``w_{1}``, ``sigma`` as ``\\sigma``, long names upright."""
-    if "." in name:
-        name = name.rsplit(".", 1)[1]
-    stem = name.rstrip("0123456789").rstrip("_")
-    digits = name[len(stem) :].lstrip("_")
-    head, _, tail = stem.partition("_")
-    if head in _GREEK:
-        text = "\\" + head
-    elif len(head) == 1:
-        text = head
-    else:
-        text = rf"\mathrm{{{head}}}"
-    below = ",".join(part for part in (tail.replace("_", r"\_"), digits) if part)
-    return f"{text}_{{{below}}}" if below else text
-
-
 def _column(value: Value) -> Value:
     value = np.asarray(value)
     return value[:, None] if value.ndim == 1 else value
 
 
 def _is_number(value: Value) -> bool:
-    return value.ndim == 0 or value.shape == (1, 1)
+    return bool(value.ndim == 0 or value.shape == (1, 1))
 
 
 def _number(value: Value) -> Value:
@@ -238,8 +207,10 @@ class Scaled(Notation):
         if latex:
             if divided:
                 low = [bottom] if bottom != "1" else []
-                low += [w.text if len(lowers) == 1 and not low else w.within(POSTFIX, True)
-                        for w in lowers]  # fmt: skip
+                low += [
+                    w.text if len(lowers) == 1 and not low else w.within(POSTFIX, True)
+                    for w in lowers
+                ]
                 above = space.join(uppers)
                 if not above and body is not None and body.binds < PRODUCT:
                     above, body = body.text, None
@@ -514,6 +485,3 @@ class Indexed(Notation):
 
     def value(self, env: Env) -> Value:
         return self.compute(env)
-
-
-UNIT = Literal(ONE)

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from ..expr.extents import ONE, Extent, extent
+from ..expr.extents import ONE, Extent
 from .quantity import (
     Add,
     Factor,
-    Form,
     Fun,
     Index,
     Num,
@@ -27,7 +26,8 @@ from .quantity import (
 )
 
 if TYPE_CHECKING:
-    from .algebra import Algebra, _Work
+    from .algebra import Algebra
+    from .work import Work
 
 __all__ = [
     "canonical",
@@ -69,12 +69,14 @@ def canonical(part: Quantity) -> object:
 
 
 # -- products ---------------------------------------------------------------------------------
-def simplify_product(algebra: Algebra, work: _Work) -> bool:
+def simplify_product(algebra: Algebra, work: Work) -> bool:
     """One rewrite of a product under construction; False where none applies."""
-    return any(rule(algebra, work) for rule in (_softmax, _sums_to_one, _logistic, _logistic_pair, _fold))
+    return any(
+        rule(algebra, work) for rule in (_softmax, _sums_to_one, _logistic, _logistic_pair, _fold)
+    )
 
 
-def _softmax(algebra: Algebra, work: _Work) -> bool:
+def _softmax(algebra: Algebra, work: Work) -> bool:
     """``exp(u) · 1/Σ exp(u)`` is ``softmax(u)``."""
     for i, (q, subs) in enumerate(work.factors):
         if not isinstance(q, Pow) or q.exponent >= 0:
@@ -93,8 +95,11 @@ def _softmax(algebra: Algebra, work: _Work) -> bool:
             if base is not e or exponent < 1:
                 continue
             expected = [mapping.get(s) for s in inner]
-            if any(a != b for k, (a, b) in enumerate(zip(expected, other_subs, strict=True))
-                   if k != axis):  # fmt: skip
+            if any(
+                a != b
+                for k, (a, b) in enumerate(zip(expected, other_subs, strict=True))
+                if k != axis
+            ):
                 continue
             soft = softmax(algebra, e.args[0], axis)
             kept = [f for k, f in enumerate(work.factors) if k not in (i, j)]
@@ -163,7 +168,7 @@ def _without_constant(
     return algebra.add(varying, u.shape), constant
 
 
-def _sums_to_one(algebra: Algebra, work: _Work) -> bool:
+def _sums_to_one(algebra: Algebra, work: Work) -> bool:
     """``Σ_c softmax(u)[…c…]`` is 1."""
     summed = work.summed()
     for i, (q, subs) in enumerate(work.factors):
@@ -183,7 +188,7 @@ def _negated(algebra: Algebra, u: Quantity) -> Quantity:
     return algebra.add([(MINUS, u)], u.shape)
 
 
-def _logistic(algebra: Algebra, work: _Work) -> bool:
+def _logistic(algebra: Algebra, work: Work) -> bool:
     """``σ(u)·exp(−u)`` is ``1 − σ(u)``, written ``σ(−u)`` where σ(u) itself does not occur."""
     for i, (q, subs) in enumerate(work.factors):
         s, exponent = (q.base, q.exponent) if isinstance(q, Pow) else (q, Fraction(1))
@@ -203,7 +208,7 @@ def _logistic(algebra: Algebra, work: _Work) -> bool:
     return False
 
 
-def _logistic_pair(algebra: Algebra, work: _Work) -> bool:
+def _logistic_pair(algebra: Algebra, work: Work) -> bool:
     """``σ(u) σ(−u)`` is ``σ(u) (1 − σ(u))``; of the two, what has a name (or is older) stays."""
     found = [
         (i, q, subs)
@@ -215,9 +220,11 @@ def _logistic_pair(algebra: Algebra, work: _Work) -> bool:
         for j, other, other_subs in found:
             if j == i or other_subs != subs or other.args[0] is not opposite:
                 continue
-            stays, k = (q, j) if (q not in algebra.named, q.uid) < (
-                other not in algebra.named, other.uid
-            ) else (other, i)  # fmt: skip
+            stays, k = (
+                (q, j)
+                if (q not in algebra.named, q.uid) < (other not in algebra.named, other.uid)
+                else (other, i)
+            )
             work.factors[k] = (algebra.add([(ONE, Num(ONE)), (MINUS, stays)], q.shape), subs)
             return True
     return False
@@ -227,7 +234,7 @@ def _split(q: Quantity) -> tuple[Quantity, Fraction]:
     return (q.base, q.exponent) if isinstance(q, Pow) else (q, Fraction(1))
 
 
-def _fold(algebra: Algebra, work: _Work) -> bool:
+def _fold(algebra: Algebra, work: Work) -> bool:
     """Factors that make up a product with a name are that name."""
     for product in algebra.folds:
         mapping: dict[int, Index] = {}
@@ -239,8 +246,11 @@ def _fold(algebra: Algebra, work: _Work) -> bool:
                 if i in taken or there is not base or power / exponent < 1:
                     continue
                 trial = dict(mapping)
-                if all(trial.setdefault(a, b) == b for a, b in zip(subs, other_subs, strict=True)
-                       if isinstance(a, int)):  # fmt: skip
+                if all(
+                    trial.setdefault(a, b) == b
+                    for a, b in zip(subs, other_subs, strict=True)
+                    if isinstance(a, int)
+                ):
                     mapping = trial
                     taken[i] = exponent
                     break
@@ -263,19 +273,19 @@ def _fold(algebra: Algebra, work: _Work) -> bool:
 # -- powers -----------------------------------------------------------------------------------
 def simplify_power(algebra: Algebra, base: Quantity, exponent: Fraction) -> Quantity | None:
     """``1/(1 + exp(u))`` is ``σ(−u)``."""
-    if exponent.denominator == 1 and exponent < 0 and isinstance(base, Add):
-        if len(base.parts) == 2:
-            for (c, one), (d, e) in (base.parts, base.parts[::-1]):
-                if (
-                    c == ONE
-                    and d == ONE
-                    and isinstance(one, Num)
-                    and one.value == ONE
-                    and isinstance(e, Fun)
-                    and e.op == "exp"
-                ):
-                    logistic = Fun("expit", (_negated(algebra, e.args[0]),), base.shape)
-                    return algebra.power(logistic, -exponent)
+    whole = exponent.denominator == 1 and exponent < 0
+    if whole and isinstance(base, Add) and len(base.parts) == 2:
+        for (c, one), (d, e) in (base.parts, base.parts[::-1]):
+            if (
+                c == ONE
+                and d == ONE
+                and isinstance(one, Num)
+                and one.value == ONE
+                and isinstance(e, Fun)
+                and e.op == "exp"
+            ):
+                logistic = Fun("expit", (_negated(algebra, e.args[0]),), base.shape)
+                return algebra.power(logistic, -exponent)
     return None
 
 
@@ -415,5 +425,3 @@ def simplify_function(
     """The simpler form of an elementwise function, None where it stays."""
     rule = RULES.get(op)
     return rule(algebra, args, shape) if rule is not None else None
-
-

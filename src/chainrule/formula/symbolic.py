@@ -51,7 +51,7 @@ _UNSOLVED = (
 
 def _powers(names: Sequence[str]) -> Iterator[Extent]:
     """Monomials, the simplest first."""
-    single = (1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))
+    single: tuple[int | Fraction, ...] = (1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))
     for power in single:
         for key in names:
             yield name(key) ** power
@@ -75,9 +75,7 @@ def _short(value: float) -> Number | None:
     return near if near and _near(float(near), value) else None
 
 
-def solve(
-    x: float, y: float, first: Mapping[str, int], second: Mapping[str, int]
-) -> Extent | None:
+def solve(x: float, y: float, first: Mapping[str, int], second: Mapping[str, int]) -> Extent | None:
     """The expression of the names with value ``x`` at sizes ``first`` and ``y`` at ``second``."""
     if type(x) is type(y) and x == y:
         return extent(x)
@@ -106,10 +104,10 @@ def _affine(
         if u < 1 or u == v:
             continue
         slope = _short((y - x) / (v - u)) if y != x else None
-        if slope is None or abs(slope) > 16 or Fraction(slope).denominator > 4:
+        if slope is None or not -16 <= slope <= 16 or Fraction(slope).denominator > 4:
             continue
         shift = _short(x - float(slope) * u)
-        if shift is not None and abs(shift) <= 64 and _near(float(slope) * v + float(shift), y):
+        if shift is not None and -64 <= shift <= 64 and _near(float(slope) * v + float(shift), y):
             return mono * slope + shift
     for n, m in itertools.permutations(names, 2):
         for p, q in ((1, 1), (1, -1), (-1, -1), (2, 1), (2, -1)):
@@ -121,8 +119,8 @@ def _affine(
 
 
 _VARIES = (
-    "an array that the function makes of its sizes alone (of shape {x} at one size, {y} at another) "
-    "has no name in a formula. Pass it as an argument, or give its size as a number."
+    "an array that the function makes of its sizes alone (of shape {x} at one size, {y} at "
+    "another) has no name in a formula. Pass it as an argument, or give its size as a number."
 )
 
 
@@ -153,8 +151,13 @@ class Translator:
             found = solve(x, y, self.first, self.second)
             if found is None:
                 raise FormulaError(
-                    _UNSOLVED.format(x=x, y=y, a=dict(self.first), b=dict(self.second),
-                                     names=", ".join(self.first))  # fmt: skip
+                    _UNSOLVED.format(
+                        x=x,
+                        y=y,
+                        a=dict(self.first),
+                        b=dict(self.second),
+                        names=", ".join(self.first),
+                    )
                 )
             self._numbers[key] = found
         return self._numbers[key]
@@ -233,9 +236,13 @@ class Translator:
             factor = found.coef.factor
             if factor != 1:
                 unit = self.algebra.prod(
-                    found.coef / factor, dict(enumerate(found.extents)), found.factors,
-                    found.out, (), found.shape,
-                )  # fmt: skip
+                    found.coef / factor,
+                    dict(enumerate(found.extents)),
+                    found.factors,
+                    found.out,
+                    (),
+                    found.shape,
+                )
                 self.algebra.keep(unit, named=False)
                 return self.algebra.scaled(ONE * factor, unit, found.shape)
         self.algebra.keep(found, named=False)

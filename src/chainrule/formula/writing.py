@@ -1,0 +1,66 @@
+"""Pieces of written formulas: how tightly text binds, names in LaTeX, what evaluation needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+__all__ = [
+    "ADD",
+    "ATOM",
+    "HADAMARD",
+    "POSTFIX",
+    "PRODUCT",
+    "Env",
+    "Value",
+    "Written",
+    "latex_name",
+]
+
+Value: TypeAlias = Any
+ADD, HADAMARD, PRODUCT, POSTFIX, ATOM = range(5)
+
+
+class Env(NamedTuple):
+    """What evaluation needs: values by name, sizes of the extents, functions by name."""
+
+    values: Mapping[str, Value]
+    sizes: Mapping[str, int]
+    functions: Mapping[str, Callable[..., Any]]
+
+
+class Written(NamedTuple):
+    """A piece of text and how tightly it binds."""
+
+    text: str
+    binds: int = ATOM
+
+    def within(self, level: int, latex: bool) -> str:
+        """The text, in parentheses where it binds less tightly than ``level``."""
+        if self.binds >= level:
+            return self.text
+        return rf"\left({self.text}\right)" if latex else f"({self.text})"
+
+
+_GREEK = frozenset(
+    ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda")
+    + ("mu", "nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega")
+    + ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega")
+)
+
+
+def latex_name(name: str) -> str:
+    """``w1`` as ``w_{1}``, ``sigma`` as ``\\sigma``, long names upright."""
+    if "." in name:
+        name = name.rsplit(".", 1)[1]
+    stem = name.rstrip("0123456789").rstrip("_")
+    digits = name[len(stem) :].lstrip("_")
+    head, _, tail = stem.partition("_")
+    if head in _GREEK:
+        text = "\\" + head
+    elif len(head) == 1:
+        text = head
+    else:
+        text = rf"\mathrm{{{head}}}"
+    below = ",".join(part for part in (tail.replace("_", r"\_"), digits) if part)
+    return f"{text}_{{{below}}}" if below else text
