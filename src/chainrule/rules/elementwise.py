@@ -10,13 +10,14 @@ Sources: Abramowitz & Stegun ch. 4, 6, 7; kinks as docs/architecture.md states t
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..expr.nodes import Const, Map
+from ..expr.nodes import Const, Map, Scalar
 from ..expr.ops import OPS
 from .algebra import Num, Operand, fn
 
@@ -24,32 +25,32 @@ __all__ = ["CONJ", "FLAT", "PARTIALS", "SINGULAR", "partials"]
 
 Rule: TypeAlias = "Callable[..., Operand] | None"
 
-FLAT = frozenset(
-    "sign floor ceil trunc rint isnan isinf isfinite signbit logical_not equal not_equal less "
+_FLAT = (
+    "floor ceil trunc rint isnan isinf isfinite signbit logical_not equal not_equal less "
     "less_equal greater greater_equal logical_and logical_or logical_xor heaviside floor_divide "
-    "bitwise_and bitwise_or bitwise_xor left_shift right_shift invert stop".split()
+    "bitwise_and bitwise_or bitwise_xor left_shift right_shift invert stop"
 )
+FLAT = frozenset(_FLAT.split())
 
 # Functions whose derivative can be infinite where their value is not used (see chain.reverse).
-SINGULAR = frozenset(
+_SINGULAR = (
     "log log2 log10 log1p sqrt cbrt reciprocal divide power float_power arcsin arccos arccosh "
-    "arctanh logit gammaln digamma polygamma xlogy xlog1py hypot arctan2 erfinv abs sinc".split()
+    "arctanh logit gammaln digamma polygamma xlogy xlog1py hypot arctan2 erfinv abs sinc"
 )
+SINGULAR = frozenset(_SINGULAR.split())
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 
 
-def _const(operand: Operand) -> Any:
+def _const(operand: Num) -> Any:
     """The Python scalar behind an operand, or None."""
-    if isinstance(operand, Num):
-        return operand.node.value if isinstance(operand.node, Const) else None
-    return operand
+    return operand.node.value if isinstance(operand.node, Const) else None
 
 
 def _power_base(x: Num, p: Num, y: Num) -> Operand:
     # d xᵖ = p·xᵖ⁻¹; for constant p the cases 0 and 1 never touch x, so nothing is NaN at 0.
-    exponent = _const(p)
+    exponent: Scalar | None = _const(p)
     if exponent is None:
         return p * fn("power", x, fn("where", fn("equal", p, 0), 1, p - 1))
     if exponent == 0:
@@ -62,8 +63,10 @@ def _power_base(x: Num, p: Num, y: Num) -> Operand:
 def _power_exponent(x: Num, p: Num, y: Num) -> Operand:
     # d xᵖ = xᵖ·log x; 0 at x = 0 where the power itself is 0 (the limit for p > 0)
     base = _const(x)
+    if isinstance(base, complex):
+        return y * cmath.log(base)
     if base is not None:
-        return y * (np.log(base) if base > 0 else 0.0)
+        return y * (math.log(base) if base > 0 else 0.0 if base == 0 else math.nan)
     return y * fn("log", fn("where", fn("equal", x, 0), 1, x))
 
 
@@ -86,10 +89,37 @@ def _safe_recip(y: Num) -> Num:
     return fn("where", at_zero, 0, fn("reciprocal", fn("where", at_zero, 1, y)))
 
 
+# Coefficients of (sin t / t)′ / t as a polynomial of t²: (−1)ᵏ 2k / (2k + 1)!
+_SINC_SERIES = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) for k in range(1, 9)]
+
+
 def _sinc(x: Num, y: Num) -> Operand:
-    # sinc x = sin(πx)/(πx); derivative (cos(πx) − sinc x)/x, 0 at 0
-    at_zero = fn("equal", x, 0)
-    return fn("where", at_zero, 0, (fn("cos", x * math.pi) - y) / fn("where", at_zero, 1, x))
+    # sinc x = sin(πx)/(πx); derivative (cos(πx) − sinc x)/x, which cancels near 0
+    near = fn("less", fn("abs", x), 0.2)
+    u = fn("square", x * math.pi)
+    series: Operand = _SINC_SERIES[-1]
+    for coef in _SINC_SERIES[-2::-1]:
+        series = u * series + coef
+    far = (fn("cos", x * math.pi) - y) / fn("where", near, 1, x)
+    return fn("where", near, x * math.pi**2 * series, far)
+
+
+def _sign(x: Num, y: Num) -> Operand:
+    # z/|z|; flat where real
+    if x.node.dtype.kind != "c":
+        return 0
+    return 0.5 * _safe_recip(fn("abs", x))
+
+
+def _floored(a: Num, b: Num, how: str) -> Num:
+    return -fn(how, fn("divide", a, b))
+
+
+def _share_numbers(x: Num, other: Num, better: str) -> Num:
+    """Derivative of fmax/fmin by ``x``, which also wins against NaN."""
+    if _const(other) is not None:
+        return fn("logical_or", fn(better, x, other), fn("isnan", other))
+    return fn("where", fn("isnan", other), 1, _share(x, other, better))
 
 
 def _abs(x: Num, y: Num) -> Operand:
@@ -147,6 +177,7 @@ PARTIALS: dict[str, tuple[Rule, ...]] = {
     "real": (lambda x, y: 0.5 if x.node.dtype.kind == "c" else 1,),
     "imag": (lambda x, y: -0.5j if x.node.dtype.kind == "c" else 0,),
     "abs": (_abs,),
+    "sign": (_sign,),
     "angle": (
         lambda x, y: (
             -0.5j * fn("conj", x) * _safe_recip(fn("square", fn("abs", x)))
@@ -173,12 +204,12 @@ PARTIALS: dict[str, tuple[Rule, ...]] = {
         lambda a, b, y: _softly(b, a, "expit", LN2),
     ),
     "xlogy": (
-        lambda a, b, y: fn("where", _both_zero(a), 0, fn("log", b)),
-        lambda a, b, y: fn("where", _both_zero(a), 0, a / b),
+        lambda a, b, y: fn("log", _apart(a, b, 0)),
+        lambda a, b, y: a / _apart(a, b, 0),
     ),
     "xlog1py": (
-        lambda a, b, y: fn("where", _both_zero(a), 0, fn("log1p", b)),
-        lambda a, b, y: fn("where", _both_zero(a), 0, a / (1 + b)),
+        lambda a, b, y: fn("log1p", _apart(a, b, -1)),
+        lambda a, b, y: a / (1 + _apart(a, b, -1)),
     ),
     "copysign": (lambda a, b, y: fn("sign", a) * fn("copysign", 1.0, b), None),
     "maximum": (
@@ -186,23 +217,36 @@ PARTIALS: dict[str, tuple[Rule, ...]] = {
         lambda a, b, y: _share(b, a, "greater"),
     ),
     "minimum": (lambda a, b, y: _share(a, b, "less"), lambda a, b, y: _share(b, a, "less")),
-    "remainder": (lambda a, b, y: 1, lambda a, b, y: -fn("floor", a / b)),
-    "fmod": (lambda a, b, y: 1, lambda a, b, y: -fn("trunc", a / b)),
+    "fmax": (
+        lambda a, b, y: _share_numbers(a, b, "greater"),
+        lambda a, b, y: _share_numbers(b, a, "greater"),
+    ),
+    "fmin": (
+        lambda a, b, y: _share_numbers(a, b, "less"),
+        lambda a, b, y: _share_numbers(b, a, "less"),
+    ),
+    "remainder": (lambda a, b, y: 1, lambda a, b, y: _floored(a, b, "floor")),
+    "fmod": (lambda a, b, y: 1, lambda a, b, y: _floored(a, b, "trunc")),
     "where": (
         None,
-        lambda c, a, b, y: c,
-        lambda c, a, b, y: fn("logical_not", c),
+        lambda c, a, b, y: _chosen(c),
+        lambda c, a, b, y: fn("logical_not", _chosen(c)),
     ),
 }
-PARTIALS["fmax"], PARTIALS["fmin"] = PARTIALS["maximum"], PARTIALS["minimum"]
 
 
-def _both_zero(a: Num) -> Num:
-    return fn("equal", a, 0)
+def _apart(a: Num, b: Num, pole: float) -> Num:
+    """``b``, and a harmless value where it is at the pole and ``a`` is 0: there 0·log 0 is 0."""
+    both = fn("logical_and", fn("equal", a, 0), fn("equal", b, pole))
+    return fn("where", both, 1 + pole, b)
+
+
+def _chosen(condition: Num) -> Num:
+    return condition if condition.node.dtype.kind == "b" else fn("not_equal", condition, 0)
 
 
 def _softly(a: Num, b: Num, op: str, factor: float = 1.0) -> Num:
-    """∂ logaddexp: the logistic function of the difference; 1/2 where both are the same infinity."""
+    """∂ logaddexp: the logistic function of the difference; 1/2 between equal infinities."""
     difference = a - b
     return fn(op, fn("where", fn("equal", a, b), 0, difference) * factor)
 
@@ -212,6 +256,7 @@ CONJ: dict[str, tuple[Rule, ...]] = {
     "real": (lambda x, y: 0.5,),
     "imag": (lambda x, y: 0.5j,),
     "abs": (lambda x, y: x * _safe_recip(y) * 0.5,),
+    "sign": (lambda x, y: fn("square", y) * _safe_recip(fn("abs", x)) * -0.5,),
     "angle": (lambda x, y: 0.5j * x * _safe_recip(fn("square", fn("abs", x))),),
 }
 
