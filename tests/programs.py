@@ -48,11 +48,11 @@ class Program:
 
     def arguments(self, dtype: Any = np.float64) -> tuple[Any, ...]:
         rng = np.random.default_rng(self.seed)
-        return tuple(rng.normal(size=shape).astype(dtype) for shape in self.shapes)
+        return tuple(np.asarray(rng.normal(size=shape), dtype) for shape in self.shapes)
 
     def tangents(self, dtype: Any = np.float64) -> tuple[Any, ...]:
         rng = np.random.default_rng(self.seed + 1)
-        return tuple(rng.normal(size=shape).astype(dtype) for shape in self.shapes)
+        return tuple(np.asarray(rng.normal(size=shape), dtype) for shape in self.shapes)
 
 
 UNARY = {
@@ -163,7 +163,7 @@ def moves(draw: Any, shape: Shape) -> tuple[str, Callable[..., Any]]:
 
 def _write(target: Any, source: Any) -> Callable[..., Any]:
     def run(np: Any, x: Any) -> Any:
-        if hasattr(x, "at"):
+        if np.__name__ == "jax.numpy":
             return x.at[target].set(x[source] ** 2 / (1 + x[source] ** 2))
         y = x.copy()
         y[target] = x[source] ** 2 / (1 + x[source] ** 2)
@@ -179,7 +179,7 @@ def programs(draw: Any, max_steps: int = 8, max_size: int = 40) -> Program:
     shapes = tuple(tuple(draw(st.lists(side, max_size=3))) for _ in range(draw(st.integers(1, 2))))
     seed = draw(st.integers(0, 2**16))
     rng = np.random.default_rng(seed)
-    pool = [rng.normal(size=shape) for shape in shapes]
+    pool = [np.asarray(rng.normal(size=shape)) for shape in shapes]
     steps: list[Step] = []
     for _ in range(draw(st.integers(1, max_steps))):
         kind = draw(st.sampled_from(["unary", "binary", "move", "move", "join"]))
