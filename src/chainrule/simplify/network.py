@@ -58,11 +58,12 @@ def compress(term: Term) -> Term:
 
 def _replace(term: Term, chosen: Sequence[int], node: Node, keep: Sequence[int]) -> Term | None:
     rest = [f for i, f in enumerate(term.factors) if i not in chosen]
+    summed = _labels([s for i in chosen for s in term.factors[i][1]]) - set(keep)
     return Draft(
         term.shape,
         term.dtype,
         term.coef,
-        dict(enumerate(term.extents)),
+        {k: e for k, e in enumerate(term.extents) if k not in summed},
         [*rest, (node, tuple(keep))],
         term.out,
         term.constraints,
