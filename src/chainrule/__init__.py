@@ -1,6 +1,7 @@
 """Derivatives of tensor functions written in plain NumPy: numbers, objects, formulas, code."""
 
 from .check import check
+from .derive import Derivation, derive
 from .errors import DerivativeError, EscapedTracerError, TooLargeError, TraceError
 from .jacobian import Jacobian
 from .transforms.batching import vmap
@@ -13,6 +14,7 @@ from .transforms.jacobians import hessian, jacobian, value_and_jacobian
 __version__ = "0.1.0"
 
 __all__ = [
+    "Derivation",
     "DerivativeError",
     "EscapedTracerError",
     "Jacobian",
@@ -22,6 +24,7 @@ __all__ = [
     "clear_caches",
     "compile",
     "custom",
+    "derive",
     "grad",
     "hessian",
     "hvp",

@@ -33,7 +33,7 @@ from .trace.array import TracedArray, traced
 from .transforms.core import level, outputs
 from .transforms.first import vjp
 
-__all__ = ["derive"]
+__all__ = ["Definition", "Derivation", "Gradient", "derive"]
 
 _PACKAGE = __name__.rpartition(".")[0]
 
