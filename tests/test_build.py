@@ -11,6 +11,7 @@ import pytest
 from chainrule.expr import build
 from chainrule.expr.nodes import Leaf, Node, Term
 from chainrule.expr.subs import affine, const
+from chainrule.expr.verify import verify
 from chainrule.lower.run import evaluate
 from terms import Draw, brute
 
@@ -18,6 +19,7 @@ SEEDS = range(8)
 
 
 def same(node: Node, draw: Draw, desired: np.ndarray) -> None:
+    verify([node])
     (actual,) = evaluate([node], draw.bindings)
     assert node.shape == desired.shape
     assert node.dtype == desired.dtype

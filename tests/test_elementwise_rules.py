@@ -15,6 +15,7 @@ from chainrule.chain.sweep import pullback, pushforward
 from chainrule.expr.build import linear, map_, product
 from chainrule.expr.nodes import Const, Leaf, Node
 from chainrule.expr.ops import OPS
+from chainrule.expr.verify import verify
 from chainrule.lower.run import evaluate
 from chainrule.rules.elementwise import FLAT
 
@@ -96,6 +97,7 @@ def check(node: Node, leaves: list[Leaf], values: list[np.ndarray], seed: int, r
 
     (forward,) = pushforward([node], leaves, tangents)
     backward = pullback([node], [cotangent], leaves)
+    verify([forward, *backward])
     desired = difference(lambda *v: at([node], *v)[0], values, along)
     actual, *gradients = at([forward, *backward], *values)
     scale = max(1.0, float(np.max(np.abs(desired))))

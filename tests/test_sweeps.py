@@ -8,6 +8,7 @@ import pytest
 from chainrule.chain.sweep import pullback, pushforward
 from chainrule.expr.build import linear, map_
 from chainrule.expr.nodes import Box, Leaf, Node
+from chainrule.expr.verify import verify
 from chainrule.lower.run import evaluate
 from terms import Draw, brute, tangent
 
@@ -40,6 +41,7 @@ def sweeps_agree(node: Node, draw: Draw, exact: bool) -> None:
 
     (forward,) = pushforward([node], sources, tangents)
     backward = pullback([node], [cotangent], sources)
+    verify([forward, *backward])
     results = evaluate([forward, *backward], bindings)
     desired = tangent(node, draw.bindings, directions)
     assert results[0].shape == node.shape

@@ -7,14 +7,16 @@ import pytest
 
 from chainrule.expr.draft import Draft
 from chainrule.expr.nodes import Node, Term
+from chainrule.expr.verify import verify
 from chainrule.lower.run import evaluate
 from terms import Draw, brute
 
-ROUNDS = 60
+ROUNDS = 40
 SEEDS = range(10)
 
 
 def same(node: Node, draw: Draw, expected: object = None) -> None:
+    verify([node])
     desired = brute(node, draw.bindings) if expected is None else expected
     (actual,) = evaluate([node], draw.bindings)
     assert actual.shape == node.shape
