@@ -23,6 +23,7 @@ from .subs import (
     Sub,
     affine,
     bounds,
+    const,
     divided,
     labels_of,
     modulo,

@@ -233,8 +233,9 @@ class Jacobian:
         extents = dict(enumerate(self.out_shape + self.in_shape))
         parts = []
         for term in terms:
+            kind = np.result_type(term.dtype, node.dtype)
             draft = Draft(
-                result_shape, dtype, 1, dict(extents), [(term, labels), (node, mine)], rest
+                result_shape, kind, 1, dict(extents), [(term, labels), (node, mine)], rest
             )
             draft.inline(0)
             parts.append(derived(draft))
@@ -397,7 +398,7 @@ class Jacobian:
         parts = []
         for term in terms:
             draft = Draft(
-                tuple(shape), self.dtype, 1, dict(extents), [(term, tuple(subs))], range(len(shape))
+                tuple(shape), term.dtype, 1, dict(extents), [(term, tuple(subs))], range(len(shape))
             )
             draft.inline(0)
             parts.append(derived(draft))
@@ -423,7 +424,7 @@ class Jacobian:
         for term in terms:
             draft = Draft(
                 shape,
-                self.dtype,
+                term.dtype,
                 1,
                 dict(enumerate(self.out_shape)),
                 [(term, labels + labels)],
@@ -458,8 +459,7 @@ class Jacobian:
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = self.to_dense()
-        return array if dtype is None else np.asarray(array, dtype)
+        return np.asarray(self.to_dense(), dtype)
 
     def to_matrix(self, order: Order = "C", max_bytes: int | None = None) -> Any:
         """The linearized Jacobian: [size of out, size of in] (denominator layout: transposed).
