@@ -38,12 +38,16 @@ def labels_in(subs: Sequence[Sub]) -> Labels:
 class Access:
     """View operations that turn an array under subscripts into axes that are distinct labels.
 
-    ``rest`` holds the subscripts that no view can express; their axes come last.  Affine
-    subscripts stay within their axes.
+    ``rest`` holds the subscripts that no view can express, and those with ``indexed`` labels; their
+    axes come last.  Affine subscripts stay within their axes.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], subs: Sequence[Sub], extents: dict[int, int]
+        self,
+        shape: tuple[int, ...],
+        subs: Sequence[Sub],
+        extents: dict[int, int],
+        indexed: frozenset[int] = frozenset(),
     ) -> None:
         self.ops: list[ViewOp] = []
         self.rest: list[Sub] = []
@@ -57,6 +61,10 @@ class Access:
             constant, parts = parts_of(sub)
             if not parts:
                 index.append(constant)
+            elif indexed and not indexed.isdisjoint(labels_of(sub)):
+                index.append(slice(None))
+                axes.append(("rest", sub))
+                sizes.append(extent)
             elif len(parts) == 1 and isinstance(label := parts[0][1], int):
                 coef = parts[0][0]
                 count = extents[label]
@@ -181,7 +189,7 @@ def read(
 
     Constraints that need no mask, because the value is zero where they fail, go into ``guarded``.
     """
-    value = e.number[node]
+    value = e.value_of(node)
     shape = node.shape
     if len(set(subs)) == len(subs) and all(
         type(s) is int and extents[s] == n for s, n in zip(subs, shape, strict=True)
@@ -203,6 +211,10 @@ def read(
     if any(pad != (0, 0) for pad in pads):
         value, shape, subs = _padded(e, value, shape, subs, pads)
     access = Access(shape, subs, extents)
+    twice: frozenset[int] = frozenset()
+    while not twice.issuperset(again := set(access.labels).intersection(labels_in(access.rest))):
+        twice = twice | again
+        access = Access(shape, subs, extents, twice)
     value = e.view(value, access.ops, access.shape)
     labels = access.labels
     if not access.rest:
@@ -213,10 +225,6 @@ def read(
     full = tuple(extents[k] for k in (*labels, *over))
     value = e.emit(Gather(e.new(full, e.dtype(value)), (value, *grids)))
     labels = labels + over
-    if len(set(labels)) < len(labels):
-        again = Access(full, labels, extents)
-        value = e.view(value, again.ops, again.shape)
-        labels = again.labels
     for sub in valid:
         these = labels_in([sub])
         mask = e.aligned(e.grid(sub, these, extents, mask=True), these, _ordered(these, labels))

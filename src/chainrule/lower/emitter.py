@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..expr.nodes import Node, Scalar
+from ..expr.nodes import Const, Node, Scalar
 from ..expr.subs import Sub, looks_of
 from .steps import Elementwise, Fill, IndexGrid, Reduce, Ref, Scale, Select, Step, View, ViewOp
 
@@ -83,6 +83,12 @@ class Emitter:
 
     def size(self, value: int) -> int:
         return self.values[value].size
+
+    def value_of(self, node: Node) -> int:
+        """The node's value; a Python scalar becomes a 0-d array."""
+        if isinstance(node, Const):
+            return self.fill((), node.value, node.dtype)
+        return self.number[node]
 
     # -- rearranging --------------------------------------------------------------------------
     def view(self, value: int, ops: list[ViewOp], shape: tuple[int, ...]) -> int:

@@ -268,18 +268,16 @@ def _product_source(step: Contract) -> str:
     if out and free_l and free_r and out[-1] in free_l:
         a, b, left, right, free_l, free_r = b, a, right, left, free_r, free_l
         summed = [k for k in left if k in summed]
-    shape_l = _joined([batch, free_l, summed], extents)
-    shape_r = _joined([batch, summed, free_r], extents)
     if not free_l and not free_r:
         return f"np.dot({_flat(a, left, summed, extents)}, {_flat(b, right, summed, extents)})"
     if not free_l and not batch:
-        shape_l = shape_l[1:]
-    elif not free_l:
-        pass
+        x = _flat(a, left, summed, extents)
+    else:
+        x = _matrix(a, left, batch, free_l, summed, extents)
     if not free_r and not batch:
-        shape_r = shape_r[:-1]
-    x = _arranged(a, left, [*batch, *free_l, *summed], shape_l, extents)
-    y = _arranged(b, right, [*batch, *summed, *free_r], shape_r, extents)
+        y = _flat(b, right, summed, extents)
+    else:
+        y = _matrix(b, right, batch, summed, free_r, extents)
     text = f"np.matmul({x}, {y})"
     natural = [*batch, *free_l, *free_r]
     shape = tuple(extents[k] for k in natural)
@@ -293,6 +291,31 @@ def _product_source(step: Contract) -> str:
     if natural != list(out):
         text = f"{text}.transpose({', '.join(str(natural.index(k)) for k in out)})"
     return text
+
+
+def _matrix(
+    name: str,
+    labels: Sequence[int],
+    batch: list[int],
+    rows: list[int],
+    columns: list[int],
+    extents: dict[int, int],
+) -> str:
+    """Source of an array of shape (batch…, rows, columns), transposed last where that copies less.
+
+    Where a copy is needed anyway, its innermost loop should be long, and along the last axis.
+    """
+
+    def score(last: list[int]) -> int:
+        return extents[last[-1]] * (8 if last[-1] == labels[-1] else 1) if last else 0
+
+    upright, turned = [*batch, *rows, *columns], [*batch, *columns, *rows]
+    if list(labels) != upright and (list(labels) == turned or score(rows) > score(columns)):
+        shape = _joined([batch, columns, rows], extents)
+        text = _arranged(name, labels, turned, shape, extents)
+        axes = (*range(len(batch)), len(batch) + 1, len(batch))
+        return f"{text}.transpose({', '.join(map(str, axes))})" if batch else f"{text}.T"
+    return _arranged(name, labels, upright, _joined([batch, rows, columns], extents), extents)
 
 
 def _joined(groups: list[list[int]], extents: dict[int, int]) -> tuple[int, ...]:

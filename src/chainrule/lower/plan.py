@@ -55,7 +55,7 @@ class _Planner(Emitter):
                 self.number[node] = self._lower(node)
         results, copies, seen = [], [], set()
         for node in self.outputs:
-            number = self._value(node)
+            number = self.value_of(node)
             value = self.values[number]
             base = self.values[value.root]
             copies.append(value.spread or not base.owned or value.root in seen)
@@ -79,12 +79,6 @@ class _Planner(Emitter):
                         found.add(part)
         return found
 
-    def _value(self, node: Node) -> int:
-        """The node's value; a Python scalar becomes a 0-d array."""
-        if isinstance(node, Const):
-            return self.fill((), node.value, node.dtype)
-        return self.number[node]
-
     def _arg(self, node: Node) -> Any:
         return node.value if isinstance(node, Const) else Ref(self.number[node])
 
@@ -99,13 +93,13 @@ class _Planner(Emitter):
         if isinstance(node, Call):
             return self._call(node)
         assert isinstance(node, Box)
-        return self._value(node.node)
+        return self.value_of(node.node)
 
     def _map(self, node: Map) -> int:
         if node.op == "stop":
-            return self._value(node.args[0])
+            return self.value_of(node.args[0])
         if node.op == "astype" and not isinstance(node.args[0], Const):
-            return self.cast(self._value(node.args[0]), node.dtype)
+            return self.cast(self.value_of(node.args[0]), node.dtype)
         args = tuple(self._arg(a) for a in node.args)
         inputs = tuple(a.value for a in args if isinstance(a, Ref))
         dtypes = [type(a.value) if isinstance(a, Const) else a.dtype for a in node.args]
@@ -128,7 +122,7 @@ class _Planner(Emitter):
 
     def _call(self, node: Call) -> int:
         key = (node.op, node.args, node.params)
-        args = tuple(self._value(a) for a in node.args)
+        args = tuple(self.value_of(a) for a in node.args)
         if key not in self.calls:
             self.calls[key] = self.emit(
                 CallStep(
