@@ -136,9 +136,12 @@ class TestWrites:
             a[0] = x[0]
             return np.sum(a)
 
-        with pytest.raises(TypeError, match=r"zeros") as caught:
+        # NumPy itself turns the error into a ValueError, with ours as its cause.
+        with pytest.raises((TypeError, ValueError)) as caught:
             cr.grad(f)(X)
-        assert "a[0] = x[0]" in str(caught.value)
+        message = f"{caught.value} {caught.value.__cause__}"
+        assert "a[0] = x[0]" in message
+        assert re.search(r"(cnp|chainrule\.numpy)\.zeros", message), message
 
     def test_a_write_that_does_not_fit_is_refused(self):
         def f(x):
@@ -198,8 +201,8 @@ REFUSED = [
     # function, its line, what the message must offer
     (_float, "float(x[0])", r"(?i)float"),
     (_int, "int(x[0])", r"(?i)int"),
-    (_math, "math.sin(x[0])", r"np\.sin|numpy\.sin|numpy"),
-    (_array, "np.array([x[0], x[1]])", r"np\.stack[\s\S]*cnp\.array|cnp\.array[\s\S]*np\.stack"),
+    (_math, "math.sin(x[0])", r"np\.|(?i:numpy)"),
+    (_array, "np.array([x[0], x[1]])", r"np\.stack[\s\S]*(cnp|chainrule\.numpy)\.array"),
     (_array_of_rows, "np.array([x, 2 * x])", r"np\.stack"),
     (_asarray, "np.asarray(x)", r"cnp\.|chainrule\.numpy"),
     (_range, "range(x[0])", r"(?i)index|int"),
