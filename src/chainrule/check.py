@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,8 +56,9 @@ def _check_order(
     rtol: float | None,
     rng: np.random.Generator,
     depth: int,
+    names: list[str] | None = None,
 ) -> None:
-    probe = _Probe(f, args, rng)
+    probe = _Probe(f, args, rng, names)
     tolerance = _tolerance(probe.primals, atol, rtol, depth)
     if "jvp" in modes:
         probe.check_jvp(tolerance, depth)
@@ -69,10 +71,10 @@ def _check_order(
             return grad(weighted, argnums=tuple(range(len(flat))))(*flat)
 
         inner = (modes[-1],) if len(modes) > 1 else modes
-        try:
-            _check_order(gradient, tuple(probe.primals), order, inner, atol, rtol, rng, depth + 1)
-        except DerivativeError as error:
-            raise DerivativeError(str(error)) from None
+        primals = tuple(probe.primals)
+        _check_order(
+            gradient, primals, order, inner, atol, rtol, rng, depth + 1, probe.names
+        )
 
 
 def _tolerance(
@@ -86,13 +88,14 @@ def _tolerance(
 class _Probe:
     """A function of flat arrays, and its central differences."""
 
-    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], rng: Any) -> None:
+    def __init__(
+        self, f: Callable[..., Any], args: tuple[Any, ...], rng: Any, names: list[str] | None
+    ) -> None:
         flat, spec = flatten(args)
-        names = paths(spec)
+        self.names = names if names is not None else _named(f, args)
         self.primals = [
-            np.asarray(differentiable_leaf(v, f"args{n}")) for v, n in zip(flat, names, strict=True)
+            np.asarray(differentiable_leaf(v, n)) for v, n in zip(flat, self.names, strict=True)
         ]
-        self.names = [f"args{n}" for n in names]
         self.f = f
         self.spec = spec
         self.rng = rng
@@ -144,8 +147,8 @@ class _Probe:
             for index in indices:
                 direction = [np.zeros_like(p) for p in self.primals]
                 direction[i][index] = 1
-                where = f"[{', '.join(map(str, index))}]" if index else ""
-                result.append((f"{name}, element {where or 'itself'}", direction))
+                where = f", index [{', '.join(map(str, index))}]" if index else ""
+                result.append((f"{name}{where}", direction))
         return result
 
     def check_jvp(self, tolerance: tuple[float, float], depth: int) -> None:
@@ -157,9 +160,12 @@ class _Probe:
 
     def check_vjp(self, tolerance: tuple[float, float], depth: int) -> None:
         _, pull = vjp(self.call, *self.primals)
-        weights = tuple(
-            self.rng.uniform(0.5, 1.5, v.shape).astype(v.dtype) for v in self.values
-        )
+        if len(self.values) == 1 and self.values[0].shape == ():
+            weights: tuple[Any, ...] = (np.ones((), self.values[0].dtype),)
+        else:
+            weights = tuple(
+                self.rng.uniform(0.5, 1.5, v.shape).astype(v.dtype) for v in self.values
+            )
         pulled = pull(weights)
         for (where, direction) in self.directions():
             expected = sum(
@@ -170,6 +176,24 @@ class _Probe:
                 np.sum(np.asarray(p) * d) for p, d in zip(pulled, direction, strict=True)
             )
             _compare(found, expected, tolerance, f"vjp (order {depth})", where, None)
+
+
+def _named(f: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
+    """``w['b']``-like names of all leaves, from the function's own parameter names."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    result = []
+    for position, arg in enumerate(args):
+        name = f"args[{position}]"
+        if position < len(parameters) and parameters[position].kind in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            name = parameters[position].name
+        result += [name + path for path in paths(flatten(arg)[1])]
+    return result
 
 
 def _real(value: Any) -> np.dtype[Any]:

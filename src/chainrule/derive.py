@@ -405,26 +405,34 @@ def _check(
 ) -> None:
     rng = np.random.default_rng(0)
     functions = _functions()
-    pools = ((3, 5, 4, 6, 7, 2), (5, 2, 6, 3, 4, 7))
-    for pool in pools:
+    passed = 0
+    for pool in ((3, 5, 4, 6, 7, 2), (5, 2, 6, 3, 4, 7), (2, 7, 3, 5, 4, 6)):
+        if passed == 2:
+            break
         sizes = dict(zip(signature.names, itertools.cycle(pool), strict=False))
         for attempt in range(3):
             values = [_samples(signature.sizes(d, sizes), rng, attempt) for d in signature.dims]
-            with np.errstate(all="ignore"):
-                expected, cotangent = _numeric(signature, values, wanted, rng)
+            try:
+                with np.errstate(all="ignore"):
+                    expected, cotangent = _numeric(signature, values, wanted, rng)
+            except np.linalg.LinAlgError:
+                continue
             if all(np.isfinite(e).all() for e in expected):
                 break
         else:
-            raise DerivativeError(
-                f"{derivation.function} has no finite derivative at random values, so its formula "
-                "cannot be checked; pass check=False to see it unchecked"
-            )
+            continue
+        passed += 1
         known = dict(zip(symbols, values, strict=True)) | dict(captured)
         if derivation.arriving is not None:
             known[derivation.arriving[0]] = cotangent
         env = Env(known, sizes, functions)
         with np.errstate(all="ignore"):
             _compare(derivation, env, [signature.paths[k] for k in wanted], expected)
+    if not passed:
+        raise DerivativeError(
+            f"{derivation.function} has no finite derivative at random values, so its formula "
+            "cannot be checked; pass check=False to see it unchecked"
+        )
 
 
 def _numeric(

@@ -11,15 +11,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..expr.build import map_
 from ..expr.draft import Draft
 from ..expr.nodes import Map, Node, Term
 from ..expr.subs import Sub
 from ..rules.local import Piece, local_jacobian
 from ..simplify.network import compress, finalize, merge
-from ..simplify.terms import open_views
+from ..simplify.terms import cancel, open_views
 from .sweep import active_nodes
 
-__all__ = ["forward_network", "identity", "reverse_network"]
+__all__ = ["NotHolomorphic", "forward_network", "identity", "reverse_network"]
 
 
 def identity(node: Node) -> Term | None:
@@ -52,7 +53,7 @@ def reverse_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
             if piece.arg not in active:
                 continue
             if piece.conj:
-                raise _not_holomorphic(node)
+                raise NotHolomorphic(node)
             shape = output.shape + piece.arg.shape
             for term in terms:
                 made = _join(term, piece, piece.out, piece.into, lead, shape, True)
@@ -77,10 +78,13 @@ def forward_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
             for piece in local_jacobian(node):
                 if piece.arg not in active:
                     continue
-                if piece.conj:
-                    raise _not_holomorphic(node)
+                if piece.conj and source.dtype.kind == "c":
+                    raise NotHolomorphic(node)
                 shape = node.shape + source.shape
-                for term in known[piece.arg]:
+                incoming = known[piece.arg]
+                if piece.conj:
+                    incoming = [conjugated(term) for term in incoming]
+                for term in incoming:
                     made = _join(
                         term, piece, piece.into, piece.out, piece.arg.ndim, shape, False
                     )
@@ -91,11 +95,25 @@ def forward_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
     return results
 
 
-def _not_holomorphic(node: Node) -> TypeError:
-    name = node.op if isinstance(node, Map) else node.kind
-    return TypeError(
-        f"the function is not holomorphic in its complex argument ({name!r} is not): a complex "
-        "Jacobian does not exist. Take real and imaginary parts as arguments, or use vjp"
+class NotHolomorphic(TypeError):
+    """A conjugate stands in the way: of a reverse sweep, or of a complex Jacobian."""
+
+    def __init__(self, node: Node) -> None:
+        name = node.op if isinstance(node, Map) else node.kind
+        super().__init__(
+            f"the function is not holomorphic in its complex argument ({name!r} is not): a complex "
+            "Jacobian does not exist. Take real and imaginary parts as arguments, or use vjp"
+        )
+
+
+def conjugated(term: Term) -> Term:
+    """The complex conjugate of a term, factor by factor."""
+    factors = tuple(
+        (map_("conj", n) if n.dtype.kind == "c" else n, subs) for n, subs in term.factors
+    )
+    coef = term.coef.conjugate() if isinstance(term.coef, complex) else term.coef
+    return Term(
+        term.shape, term.dtype, coef, term.extents, factors, term.out, term.constraints
     )
 
 
@@ -132,5 +150,7 @@ def _join(
     )
     draft.inline(0)
     draft = open_views(draft)
+    while len(draft.factors) > 1 and cancel(draft):
+        pass
     made = draft.term()
     return None if made is None else compress(made)

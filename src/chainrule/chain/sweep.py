@@ -16,7 +16,7 @@ from ..expr.draft import Draft
 from ..expr.nodes import Const, Map, Node, Term
 from ..expr.ops import join_dtypes
 from ..expr.walk import topological
-from ..rules.elementwise import SINGULAR
+from ..rules.elementwise import BOUNDED
 from ..rules.local import Piece, differentiable, local_jacobian
 from ..simplify.sums import accumulate
 from ..simplify.terms import derived, partner
@@ -47,7 +47,7 @@ def _is_product(node: Node) -> bool:
     """A derivative product in which nothing is summed and labels are the axes themselves."""
     return (
         isinstance(node, Term)
-        and len(node.factors) > 1
+        and (len(node.factors) > 1 or any(n.dtype.kind == "b" for n, _ in node.factors))
         and not node.constraints
         and node.out == tuple(range(len(node.extents)))
     )
@@ -67,7 +67,7 @@ def _contract(
     given: Sequence[Any],
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    singular: bool,
+    carries: bool,
 ) -> Node:
     extents = dict(enumerate(piece.extents))
     factors = [(value, tuple(taken)), *piece.factors]
@@ -81,10 +81,18 @@ def _contract(
             n in back for n, _ in piece.factors
         ):
             draft.inline(0)
-        elif singular:
+        elif carries and _elementwise(piece, given):
+            # a branch that was not taken stays out, however infinite the next factor is
             for node, subs in _masks(value):
                 draft.factors.insert(0, (node, tuple(taken[s] for s in subs)))
+    elif not piece.factors and _masks(value):
+        draft.inline(0)
     return derived(draft)
+
+
+def _elementwise(piece: Piece, given: Sequence[Any]) -> bool:
+    """Whether nothing is summed: every label of the piece is among the labels it gives."""
+    return len({s for s in given if isinstance(s, int)}) == len(piece.extents)
 
 
 def pullback(
@@ -106,11 +114,11 @@ def pullback(
             continue
         if is_zero(cotangent):
             continue
-        singular = isinstance(node, Map) and node.op in SINGULAR
+        carries = not isinstance(node, Map) or node.op not in BOUNDED
         for piece in local_jacobian(node, active):
             dtype = _joined(cotangent, piece)
             part = _contract(
-                piece, cotangent, piece.out, piece.into, piece.arg.shape, dtype, singular
+                piece, cotangent, piece.out, piece.into, piece.arg.shape, dtype, carries
             )
             if piece.conj and part.dtype.kind == "c":
                 part = map_("conj", part)
@@ -128,7 +136,7 @@ def pushforward(
     for node in order:
         if node in known:
             continue
-        singular = isinstance(node, Map) and node.op in SINGULAR
+        carries = not isinstance(node, Map) or node.op not in BOUNDED
         parts = []
         for piece in local_jacobian(node, active):
             tangent = known[piece.arg]
@@ -137,7 +145,7 @@ def pushforward(
             if piece.conj and tangent.dtype.kind == "c":
                 tangent = map_("conj", tangent)
             dtype = _joined(tangent, piece)
-            part = _contract(piece, tangent, piece.into, piece.out, node.shape, dtype, singular)
+            part = _contract(piece, tangent, piece.into, piece.out, node.shape, dtype, carries)
             parts.append(cast(part, node.dtype))
         known[node] = accumulate(parts, node.shape, node.dtype)
     return [known.get(o, zeros(o.shape, o.dtype)) for o in outputs]

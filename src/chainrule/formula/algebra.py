@@ -34,6 +34,8 @@ from .quantity import (
     Quantity,
     Shape,
     Sym,
+    is_small,
+    is_view,
     labels_in,
     ordered,
     zero,
@@ -43,6 +45,7 @@ from .work import Work, distinct, spans
 __all__ = ["Algebra", "is_zero"]
 
 _MAX_EXPANDED = 6
+_MAX_TERMS = 12
 _SMALL = 32  # quantities: what is looked through by definition
 
 
@@ -59,7 +62,8 @@ class Algebra:
     Of these, ``named`` bear a name of the user's; the others are used more than once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, look_through: bool = True) -> None:
+        self.look_through = look_through
         self.kept: set[Quantity] = set()
         self.named: set[Quantity] = set()
         self._costs: dict[Quantity, int] = {}
@@ -91,9 +95,21 @@ class Algebra:
         if quantity in self.named or isinstance(quantity, Sym):
             return 1
         known = self._costs.get(quantity)
-        if known is None:
-            known = self._costs[quantity] = self._cost(quantity)
-        return known
+        if known is not None:
+            return known
+        stack = [quantity]
+        while stack:
+            q = stack[-1]
+            missing = [c for c in q.children if not self._has_cost(c)]
+            if missing:
+                stack.extend(missing)
+            else:
+                stack.pop()
+                self._costs[q] = self._cost(q)
+        return self._costs[quantity]
+
+    def _has_cost(self, q: Quantity) -> bool:
+        return q in self.named or isinstance(q, Sym) or q in self._costs
 
     def _cost(self, quantity: Quantity) -> int:
         if isinstance(quantity, Num):
@@ -222,6 +238,11 @@ class Algebra:
         return self._sum_of(collected, shape)
 
     def _multiplied_out(self, part: Prod) -> list[tuple[Extent, Quantity]] | None:
+        terms = 1
+        for q, _ in part.factors:
+            terms *= len(q.parts) if isinstance(q, Add) and q.parts else 1
+        if terms > _MAX_TERMS:
+            return None
         for position, (q, subs) in enumerate(part.factors):
             if isinstance(q, Add) and 0 < len(q.parts) <= _MAX_EXPANDED:
                 rest = part.factors[:position] + part.factors[position + 1 :]
@@ -352,7 +373,7 @@ class Algebra:
         return work
 
     def _hoisted(self, result: Quantity) -> Quantity:
-        """A sum with the factors that do not depend on the summed labels written outside."""
+        """A sum without the factors that do not depend on its labels, and without unit axes."""
         if not isinstance(result, Prod) or result.constraints or not result.summed:
             return result
         bare = [s for s in result.out if isinstance(s, int)]
@@ -361,7 +382,7 @@ class Algebra:
         summed = set(result.summed)
         inside = [f for f in result.factors if any(summed & set(labels_in(s)) for s in f[1])]
         outside = [f for f in result.factors if f not in inside]
-        if not inside or not outside:
+        if not inside or (not outside and len(bare) == len(result.out)):
             return result
         used = {k for _, subs in inside for s in subs for k in labels_in(s)}
         kept = [k for k in bare if k in used]
@@ -375,11 +396,12 @@ class Algebra:
 
     def _vanishes(self, result: Prod) -> bool:
         """Whether a sum is 0 by the definition of its one factor: ``Σ (x − mean x)``."""
-        if len(result.factors) != 1 or result.factors[0][0] not in self.kept:
+        if len(result.factors) != 1 or not self.look_through:
             return False
-        if len(ordered([result])) > _SMALL:
+        head = result.factors[0][0]
+        if not (isinstance(head, Add) or head in self.kept) or not is_small(result, _SMALL):
             return False
-        return is_zero(Algebra().rebuilt([result], {})[result])
+        return is_zero(Algebra(look_through=False).rebuilt([result], {})[result])
 
     def rebuilt(
         self, roots: Sequence[Quantity], keep: Mapping[Quantity, bool]
@@ -388,7 +410,7 @@ class Algebra:
         new: dict[Quantity, Quantity] = {}
         for q in ordered(roots):
             new[q] = self._anew(q, new)
-            if q in keep and new[q].children:
+            if q in keep and new[q].children and (keep[q] or not is_view(new[q])):
                 self.keep(new[q], keep[q])
         return new
 

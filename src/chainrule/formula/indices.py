@@ -184,6 +184,8 @@ class _Writer:
     def _scaled(self, coef: Extent, factors: list[Written]) -> Written:
         minus = ("-" if self.latex else "−") if coef.negative else ""
         top, bottom = abs(coef).fraction(self.latex)
+        below = [] if self.latex else [w for w in factors if w.text.startswith("1/")]
+        factors = [w for w in factors if w not in below]
         parts = [w.within(PRODUCT, self.latex) for w in factors]
         if len(factors) > 1:
             parts = [w.within(POSTFIX, self.latex) for w in factors]
@@ -194,8 +196,11 @@ class _Writer:
         if top != "1" or not parts:
             parts.insert(0, top if " + " not in top and " − " not in top else f"({top})")
         text = space.join(parts)
-        if bottom != "1":
-            under = bottom if " " not in bottom else f"({bottom})"
+        low = [bottom] if bottom != "1" else []
+        low += [w.text[2:] for w in below]
+        if low:
+            bottom = " ".join(low)
+            under = bottom if " " not in bottom or bottom[-1] == ")" else f"({bottom})"
             text += f"/{under}" if len(parts) == 1 else f" / {under}"
         if not minus and len(parts) == 1 and bottom == "1" and factors:
             return Written(text, max(factors[0].binds, PRODUCT))

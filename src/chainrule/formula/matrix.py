@@ -39,6 +39,9 @@ from .quantity import Add, Form, Fun, Index, Num, Pow, Prod, Quantity, Sym
 __all__ = ["Matrices", "NoMatrixForm", "coefficient"]
 
 
+UNIT = Literal(ONE)
+
+
 class NoMatrixForm(Exception):
     """A quantity that only index notation can write."""
 
@@ -136,8 +139,15 @@ def scaled(coef: Extent, scalars: list[Notation], body: Notation | None) -> Nota
     return Scaled(coef, tuple(above), tuple(below), body)
 
 
+def _is_integer(value: Extent) -> bool:
+    number = value.number
+    return isinstance(number, Fraction) and number.denominator == 1
+
+
 def coefficient(coefs: list[Extent]) -> Extent:
     """What all coefficients of a sum have in common and one writes in front."""
+    if any(_is_integer(c) for c in coefs) and not all(map(_is_integer, coefs)):
+        return ONE
     best = min(coefs, key=lambda c: abs(float(c.number)) if c.number is not None else 1e300)
     for candidate in (best, coefs[0]):
         ratios = [(c / candidate).number for c in coefs]
@@ -201,16 +211,24 @@ class Matrices:
             return Literal(extent(0))
         coefs = [c * self._own(q) for c, q in total.parts]
         common = coefficient(coefs)
-        parts: list[tuple[Extent, Notation]] = []
+        bodies: list[tuple[Extent, Notation]] = []
         for coef, (_, q) in zip(coefs, total.parts, strict=True):
             rest = coef / common
             if isinstance(q, Num):
-                parts.append((rest, Literal(rest * q.value)))
-            else:
-                body = self.write(q)
-                if isinstance(body, Scaled) and q not in self.names:
-                    body = scaled(ONE / self._own(q), [], body)
-                parts.append((rest, scaled(rest, [], body)))
+                rest = rest * q.value
+            body: Notation = UNIT if isinstance(q, Num) else self.write(q)
+            if isinstance(body, Scaled) and q not in self.names:
+                body = scaled(ONE / self._own(q), [], body)
+            equal = next((i for i, (_, other) in enumerate(bodies) if other == body), None)
+            if equal is None:
+                bodies.append((rest, body))
+            else:  # different quantities, written alike: (X Xᵀ)⁻¹ and its transpose
+                bodies[equal] = (bodies[equal][0] + rest, body)
+        parts = [
+            (c, Literal(c) if body is UNIT else scaled(c, [], body)) for c, body in bodies if c
+        ]
+        if len(parts) == 1:
+            return scaled(common, [], parts[0][1])
         first = next((i for i, (c, _) in enumerate(parts) if not c.negative), 0)
         parts.insert(0, parts.pop(first))
         return scaled(common, [], _gathered([p for _, p in parts]))
@@ -449,10 +467,21 @@ def _inner(vectors: list[Notation], size: Extent) -> Notation:
             return Trace(vector.inner)
         if isinstance(vector, Power) and vector.exponent == 2:
             return Norm(vector.inner, True, False)
-        return multiply(transpose(Ones(size)), vector)
+        return _straight(multiply(transpose(Ones(size)), vector))
     if len(vectors) == 2 and vectors[0] == vectors[1]:
         return Norm(vectors[0], True, False)
     last = max(range(len(vectors)), key=lambda i: (isinstance(vectors[i], Product), i))
     right = vectors[last]
     left = [v for i, v in enumerate(vectors) if i != last]
-    return multiply(transpose(hadamard(left)), right)
+    return _straight(multiply(transpose(hadamard(left)), right))
+
+
+def _straight(number: Notation) -> Notation:
+    """Of a number ``xᵀ Aᵀ y`` and its transpose ``yᵀ A x``, the one with fewer transposes."""
+    turned = transpose(number)
+    return turned if _transposes(turned) < _transposes(number) else number
+
+
+def _transposes(product: Notation) -> int:
+    factors = product.factors if isinstance(product, Product) else (product,)
+    return sum(isinstance(f, Transpose) for f in factors)

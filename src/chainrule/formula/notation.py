@@ -207,6 +207,8 @@ class Scaled(Notation):
         if latex:
             if divided:
                 low = [bottom] if bottom != "1" else []
+                if lowers and (" + " in bottom or " - " in bottom):
+                    low = [rf"\left({bottom}\right)"]
                 low += [
                     w.text if len(lowers) == 1 and not low else w.within(POSTFIX, True)
                     for w in lowers
@@ -228,6 +230,8 @@ class Scaled(Notation):
             text = body.text
         if divided:
             low = [bottom] if bottom != "1" else []
+            if lowers and (" + " in bottom or " − " in bottom):
+                low = [f"({bottom})"]
             low += [w.within(POSTFIX, False) for w in lowers]
             under = low[0] if len(low) == 1 else f"({' '.join(low)})"
             if len(low) == 1 and low[0] == bottom and " " in bottom:

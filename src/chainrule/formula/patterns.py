@@ -350,11 +350,17 @@ def _log(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity
         return None
     e, subs, axis = found
     assert isinstance(u, Prod)
-    if tuple(s for k, s in enumerate(subs) if k != axis) != u.out:
+    rest = tuple(s for k, s in enumerate(subs) if k != axis)
+    if rest != tuple(s for s in u.out if isinstance(s, int)):
         return None
+    reduced = tuple(extent for k, extent in enumerate(e.shape) if k != axis)
     inner, constant = _without_constant(algebra, e.args[0], axis)
-    lse = Fun("logsumexp", (inner,), shape, (axis,), whole=True)
-    return algebra.add([(ONE, lse), *constant], shape)
+    lse = Fun("logsumexp", (inner,), reduced, (axis,), whole=True)
+    total = algebra.add([(ONE, lse), *constant], reduced)
+    if reduced == shape:
+        return total
+    extents = {k: u.extents[k] for k in rest if isinstance(k, int)}
+    return algebra.prod(ONE, extents, [(total, rest)], u.out, (), shape)  # keepdims
 
 
 def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
@@ -363,10 +369,9 @@ def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quanti
     if not isinstance(condition, Fun) or condition.op != "equal":
         return None
     a, b = condition.args
-    if isinstance(b, Num) and not b.value:
-        base = usual.base if isinstance(usual, Pow) else usual
-        if base is a:
-            return usual
+    against_zero = isinstance(b, Num) and not b.value
+    if against_zero and any(usual is algebra.power(a, Fraction(k)) for k in (1, -1, -2)):
+        return usual
     difference = algebra.add([(ONE, a), (MINUS, b)], shape)
     if isinstance(special, Num) and not special.value and usual is difference:
         return usual

@@ -29,6 +29,8 @@ __all__ = [
     "Sym",
     "Wrap",
     "constant",
+    "is_small",
+    "is_view",
     "labels_in",
     "map_labels",
     "ordered",
@@ -283,6 +285,22 @@ def _tables(index: Index) -> list[Quantity]:
 def zero(shape: Shape) -> Add:
     """The zero of a shape."""
     return Add(shape, ())
+
+
+def is_view(q: Quantity) -> bool:
+    """Whether a quantity only rearranges or scales another one."""
+    return isinstance(q, Prod) and len(q.factors) <= 1 and not q.summed
+
+
+def is_small(root: Quantity, limit: int) -> bool:
+    """Whether there are at most ``limit`` quantities under a root."""
+    found = {root}
+    stack = [root]
+    while stack and len(found) <= limit:
+        fresh = [c for c in stack.pop().children if c not in found]
+        found.update(fresh)
+        stack.extend(fresh)
+    return len(found) <= limit
 
 
 def ordered(roots: Iterable[Quantity]) -> list[Quantity]:

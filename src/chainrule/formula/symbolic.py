@@ -280,6 +280,11 @@ class Translator:
             args = tuple(self.known[n] for n in a.args)
             if a.params != b.params:
                 raise self._differs(a, b)
+            if a.op == "cofactor" and a.ndim == 2:  # det(A) A⁻ᵀ, where A is invertible
+                det = Fun("det", args, (), (0,), whole=True)
+                inverse = Fun("inverse", args, shape, (0,), whole=True)
+                extents = dict(enumerate(shape))
+                return algebra.prod(ONE, extents, [(det, ()), (inverse, (1, 0))], (0, 1), (), shape)
             return Fun(a.op, args, shape, (*a.params, a.index), whole=True)
         raise self._differs(a, b)
 

@@ -42,14 +42,43 @@ def _batched(function: Callable[..., Array], shape: tuple[int, ...], *arrays: Ar
     return result
 
 
+def _distinct(a: Array) -> Array:
+    """A stack without its copies: batch axes of stride 0 with extent 1 (broadcast matrices)."""
+    if a.ndim == 2 or not a.size or 0 not in a.strides[:-2]:
+        return a
+    return a[tuple(slice(1 if stride == 0 else None) for stride in a.strides[:-2])]
+
+
+def _once(function: Callable[..., Results]) -> Callable[..., Results]:
+    """A function of one stack of matrices, computed once for those that are copies."""
+
+    def apply(a: Array, *params: Any) -> Results:
+        few = _distinct(a)
+        if few.shape == a.shape:
+            return function(a, *params)
+        batch, cut = a.shape[:-2], a.ndim - 2
+        return tuple(
+            np.broadcast_to(r, (*batch, *r.shape[cut:])).copy() for r in function(few, *params)
+        )
+
+    return apply
+
+
 # -- linear algebra ---------------------------------------------------------------------------
 @_kernel("inv", "inverse")
+@_once
 def inv(a: Array) -> Results:
     return (np.linalg.inv(a),)
 
 
 @_kernel("solve")
 def solve(a: Array, b: Array) -> Results:
+    few = _distinct(a)
+    if few.ndim > 2 and few.size and few.size == few[(0,) * (few.ndim - 2)].size:
+        matrix = few[(0,) * (few.ndim - 2)]  # one matrix for all: one factorization
+        columns = np.moveaxis(b, -2, 0)
+        x = np.linalg.solve(matrix, columns.reshape(len(matrix), -1)).reshape(columns.shape)
+        return (np.ascontiguousarray(np.moveaxis(x, 0, -2)),)
     return (np.linalg.solve(a, b),)
 
 
@@ -67,17 +96,20 @@ def solve_triangular(t: Array, b: Array, lower: bool, unit: bool) -> Results:
 
 
 @_kernel("triangular_inverse")
+@_once
 def triangular_inverse(t: Array, lower: bool, unit: bool) -> Results:
     eye = np.broadcast_to(np.eye(t.shape[-1], dtype=t.dtype), t.shape)
     return solve_triangular(t, eye, lower, unit)
 
 
 @_kernel("det")
+@_once
 def det(a: Array) -> Results:
     return (np.linalg.det(a),)
 
 
 @_kernel("cofactor")
+@_once
 def cofactor(a: Array) -> Results:
     """det A · A⁻ᵀ; where A is singular from A = U diag(s) Vᴴ, as
     det U · det Vᴴ · conj(U) diag(Π s[m], m ≠ i) conj(Vᴴ)."""
@@ -96,46 +128,55 @@ def cofactor(a: Array) -> Results:
 
 
 @_kernel("slogdet")
+@_once
 def slogdet(a: Array) -> Results:
     return tuple(np.linalg.slogdet(a))
 
 
 @_kernel("cholesky")
+@_once
 def cholesky(a: Array) -> Results:
     return (np.linalg.cholesky(a),)
 
 
 @_kernel("eigh")
+@_once
 def eigh(a: Array, triangle: Triangle) -> Results:
     return tuple(np.linalg.eigh(a, UPLO=triangle))
 
 
 @_kernel("eigvalsh")
+@_once
 def eigvalsh(a: Array, triangle: Triangle) -> Results:
     return (np.linalg.eigvalsh(a, UPLO=triangle),)
 
 
 @_kernel("svd")
+@_once
 def svd(a: Array) -> Results:
     return tuple(np.linalg.svd(a, full_matrices=False))
 
 
 @_kernel("svdvals")
+@_once
 def svdvals(a: Array) -> Results:
     return (np.linalg.svd(a, compute_uv=False),)
 
 
 @_kernel("qr")
+@_once
 def qr(a: Array) -> Results:
     return tuple(np.linalg.qr(a))
 
 
 @_kernel("pinv")
+@_once
 def pinv(a: Array, rcond: float | None) -> Results:
     return (np.linalg.pinv(a) if rcond is None else np.linalg.pinv(a, rcond),)
 
 
 @_kernel("expm")
+@_once
 def expm(a: Array) -> Results:
     if a.size == 0:
         return (np.zeros(a.shape, a.dtype),)
@@ -143,6 +184,7 @@ def expm(a: Array) -> Results:
 
 
 @_kernel("expm_jacobian")
+@_once
 def expm_jacobian(a: Array) -> Results:
     """Column by column: the upper right block of exp [[A, E_kl], [0, A]]."""
     n = a.shape[-1]

@@ -21,7 +21,7 @@ from ..expr.nodes import Const, Map, Scalar
 from ..expr.ops import OPS
 from .algebra import Num, Operand, fn
 
-__all__ = ["CONJ", "FLAT", "PARTIALS", "SINGULAR", "partials"]
+__all__ = ["BOUNDED", "CONJ", "FLAT", "PARTIALS", "partials"]
 
 Rule: TypeAlias = "Callable[..., Operand] | None"
 
@@ -32,12 +32,13 @@ _FLAT = (
 )
 FLAT = frozenset(_FLAT.split())
 
-# Functions whose derivative can be infinite where their value is not used (see chain.reverse).
-_SINGULAR = (
-    "log log2 log10 log1p sqrt cbrt reciprocal divide power float_power arcsin arccos arccosh "
-    "arctanh logit gammaln digamma polygamma xlogy xlog1py hypot arctan2 erfinv abs sinc"
+# Functions whose derivative is finite everywhere: after these a cotangent that a branch has set
+# to zero stays zero by itself (see chain.sweep).
+_BOUNDED = (
+    "sin cos arctan tanh arcsinh expit log_expit erf erfc logaddexp logaddexp2 maximum minimum "
+    "fmax fmin where negative conj real imag astype"
 )
-SINGULAR = frozenset(_SINGULAR.split())
+BOUNDED = frozenset(_BOUNDED.split())
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
@@ -70,10 +71,16 @@ def _power_exponent(x: Num, p: Num, y: Num) -> Operand:
     return y * fn("log", fn("where", fn("equal", x, 0), 1, x))
 
 
+def _fixed(operand: Num) -> bool:
+    """Whether an operand is a constant: a Python scalar, or an array under ``stop``."""
+    node = operand.node
+    return isinstance(node, Const) or (isinstance(node, Map) and node.op == "stop")
+
+
 def _share(x: Num, other: Num, better: str) -> Num:
     """Derivative of max/min by ``x``: 1, 0, and at a tie 0 against a constant, else 1/2."""
     wins = fn(better, x, other)
-    if _const(other) is not None:
+    if _fixed(other):
         return wins
     return fn("where", fn("equal", x, other), 0.5, fn("astype", wins, params=(_real(x, other),)))
 
@@ -117,7 +124,7 @@ def _floored(a: Num, b: Num, how: str) -> Num:
 
 def _share_numbers(x: Num, other: Num, better: str) -> Num:
     """Derivative of fmax/fmin by ``x``, which also wins against NaN."""
-    if _const(other) is not None:
+    if _fixed(other):
         return fn("logical_or", fn(better, x, other), fn("isnan", other))
     return fn("where", fn("isnan", other), 1, _share(x, other, better))
 

@@ -44,12 +44,16 @@ def _combined(
     return Draft(shape, dtype, 1, extents, chosen, keep).finish()
 
 
-def compress(term: Term) -> Term:
-    """Multiply out and contract where nothing grows."""
+def compress(term: Term, final: bool = False) -> Term:
+    """Multiply out and contract where nothing grows.
+
+    Boolean factors stay apart until the end (``final``): a branch that was not taken stays out
+    however infinite the factors that join it later are.
+    """
     changed = True
     while changed and len(term.factors) > 1:
         changed = False
-        step = _same_labels(term) or _contract_one(term)
+        step = _same_labels(term, final) or _contract_one(term)
         if step is not None:
             term = step
             changed = True
@@ -70,13 +74,14 @@ def _replace(term: Term, chosen: Sequence[int], node: Node, keep: Sequence[int])
     ).term()
 
 
-def _same_labels(term: Term) -> Term | None:
+def _same_labels(term: Term, final: bool) -> Term | None:
     """Two factors over the same labels (or one over a subset): their product is no larger."""
     for i, (a, sa) in enumerate(term.factors):
         for j, (b, sb) in enumerate(term.factors):
             if i == j or not _labels(sb) <= _labels(sa):
                 continue
-            if a.dtype.kind == "b" and b.dtype.kind == "b" and i > j:
+            masks = (a.dtype.kind == "b") + (b.dtype.kind == "b")
+            if (masks == 1 and not final) or (masks == 2 and i > j):
                 continue
             order = sorted(_labels(sa))
             size = prod(term.extents[k] for k in order)
@@ -251,7 +256,7 @@ def is_dense(term: Term) -> bool:
 
 def finalize(terms: Sequence[Term]) -> list[Term]:
     """Merge once more; where one term is dense, or all together are larger, one dense term."""
-    merged = merge([compress(t) for t in terms])
+    merged = merge([compress(t, final=True) for t in terms])
     if len(merged) < 2:
         return merged
     dense = prod(merged[0].shape)

@@ -20,7 +20,7 @@ from ..expr.build import map_
 from ..expr.draft import Draft
 from ..expr.nodes import Call, Const, Map, Node, Sum, Term
 
-__all__ = ["APPLY", "Apply", "Derive", "derived", "open_views", "opens", "partner"]
+__all__ = ["APPLY", "cancel", "Apply", "Derive", "derived", "open_views", "opens", "partner"]
 
 # operator -> function that applies it in place within a product, if it can: simplify.operators
 Derive: TypeAlias = Callable[[Draft], Node]
@@ -64,7 +64,8 @@ def partner(node: Node) -> tuple[Node, Node | None] | None:
     return None
 
 
-def _cancel(draft: Draft) -> bool:
+def cancel(draft: Draft) -> bool:
+    """Drop (or join) one pair of factors whose product is known; False if there is none."""
     for i, (node, subs) in enumerate(draft.factors):
         found = partner(node)
         if found is None:
@@ -124,7 +125,7 @@ def derived(draft: Draft) -> Node:
     draft = open_views(draft)
     if draft.zero:
         return draft.finish()
-    while len(draft.factors) > 1 and _cancel(draft):
+    while len(draft.factors) > 1 and cancel(draft):
         pass
     for position, (node, _) in enumerate(draft.factors):
         if isinstance(node, Call) and node.op in APPLY:

@@ -17,7 +17,7 @@ from ..expr.walk import leaves, substitute_nodes
 from ..lower.run import Cache, evaluate, evaluate_given
 from ..trace import functions as _functions
 from ..trace.array import TracedArray, as_node, is_traced, traced
-from ..trace.session import Level, Session, current, open_level
+from ..trace.session import Level, Session, current, open_level, require_session
 from .trees import Tree, differentiable_leaf, flatten, is_array, paths, unflatten
 
 __all__ = [
@@ -223,8 +223,11 @@ def _cached(
     key = (kind, *(tuple(g) for g in groups))
     found = _derived.get(key)
     if found is None:
+        session = require_session()
+        before = session.slots
         found = make(*groups)
-        _derived.put(key, found)
+        if session.slots == before:  # a custom rule that captured arrays holds in this session only
+            _derived.put(key, found)
     return list(found)
 
 

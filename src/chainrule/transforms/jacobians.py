@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import optree
 
-from ..chain.network import forward_network, reverse_network
+from ..chain.network import NotHolomorphic, forward_network, reverse_network
 from ..expr.draft import opened
 from ..expr.nodes import Leaf, Node, Term
 from ..expr.walk import substitute_nodes
@@ -162,8 +162,12 @@ def _networks(
     out: Node, sources: Sequence[Leaf], mode: Mode, symmetric: Sequence[bool]
 ) -> list[tuple[list[Term], Report]]:
     """Terms in the order asked for, and the report, which always comes from the reverse sweep."""
-    backward = reverse_network(out, sources)
-    terms = forward_network(out, sources) if mode == "forward" else backward
+    try:
+        backward = reverse_network(out, sources)
+        terms = forward_network(out, sources) if mode == "forward" else backward
+    except NotHolomorphic:
+        # real arguments through a conjugate: only the forward sweep is a sum of terms
+        terms = backward = forward_network(out, sources)
     result = []
     for mine, reported, flag in zip(terms, backward, symmetric, strict=True):
         if flag:

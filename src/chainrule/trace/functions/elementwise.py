@@ -112,6 +112,24 @@ def cast_to(node: Node, dtype: np.dtype[Any]) -> Node:
     return cast(node, dtype)
 
 
+def _extremum(op: str, function: Any) -> Callable[..., Any]:
+    """max and min of two: a plain array is a constant, to which a tie gives no derivative."""
+
+    def implementation(*values: Any) -> TracedArray:
+        nodes, dtype = promoted(function, values)
+        fixed = [
+            n if isinstance(v, TracedArray) or isinstance(n, Const) else map_("stop", n)
+            for v, n in zip(values, nodes, strict=True)
+        ]
+        return traced(map_(op, *fixed, dtype=dtype), weak=all_weak(values))
+
+    return implementation
+
+
+for _name in ("maximum", "minimum", "fmax", "fmin"):
+    UFUNCS[getattr(np, _name)] = _extremum(_name, getattr(np, _name))
+
+
 @ufunc(np.fabs)
 def fabs(a: Any) -> Any:
     return np.abs(a)

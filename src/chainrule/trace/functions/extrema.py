@@ -38,7 +38,7 @@ def _product_dtype(node: Node, dtype: Any) -> np.dtype[Any]:
     """NumPy's accumulator: small integers become the platform's."""
     if dtype is not None:
         return np.dtype(dtype)
-    kind: np.dtype[Any] = np.asarray(np.prod(np.ones(1, node.dtype))).dtype
+    kind: np.dtype[Any] = np.result_type(np.prod(np.ones(1, node.dtype)))
     return kind
 
 

@@ -78,13 +78,15 @@ def log_softmax(x: Any, axis: Any = None) -> Any:
 # -- gamma functions --------------------------------------------------------------------------
 def multigammaln(a: Any, d: Any) -> Any:
     """``log Γ_d(a) = d(d-1)/4 log π + Σ_j log Γ(a - j/2)`` for ``j < d``; ``a > (d-1)/2``."""
-    if not isinstance(d, int | float | np.number) or d != math.floor(d):
+    if not isinstance(d, int | float | np.number) or d != math.floor(d) or d < 1:
         raise ValueError("d should be a positive integer (dimension)")
     x: Any = traced(_inexact(a))
-    result: Any = d * (d - 1) * 0.25 * math.log(math.pi)
-    for j in range(int(d)):
-        result = result + sp.gammaln(x - j / 2.0)
-    return result
+    # from SciPy 1.17 on the result is float64, whatever the argument
+    dtype = np.asarray(sp.multigammaln(np.full((), float(d), x.dtype), int(d))).dtype
+    total: Any = sp.gammaln(x)
+    for j in range(1, int(d)):
+        total = total + sp.gammaln(x - j / 2.0)
+    return d * (d - 1) * 0.25 * math.log(math.pi) + total.astype(dtype)
 
 
 def polygamma(n: Any, x: Any) -> Any:
