@@ -4,7 +4,7 @@
 name            pattern                                           result
 ==============  ================================================  ================================
 views           a factor that only rearranges or scales           its own factor, relabelled
-powers          x · x,  x · x⁻¹,  (x²)^½                           x²,  1,  |x| is not assumed
+powers          x · x,  x · x⁻¹                                   x²,  1
 collect         2 a + 3 a,  a − a                                 5 a,  0
 flatten         a + (b + c), a · (b · c)                          one sum, one product
 expand          y (1 − p) − (1 − y) p                             y − p: where it gets shorter
@@ -23,6 +23,7 @@ from fractions import Fraction
 
 from ..expr.extents import ONE, Extent
 from . import patterns
+from .measure import Measure
 from .quantity import (
     Add,
     Factor,
@@ -33,7 +34,6 @@ from .quantity import (
     Prod,
     Quantity,
     Shape,
-    Sym,
     is_small,
     is_view,
     labels_in,
@@ -56,26 +56,24 @@ def is_zero(quantity: Quantity) -> bool:
     return isinstance(quantity, Num) and not quantity.value
 
 
-class Algebra:
+class Algebra(Measure):
     """Simplifying constructors; ``kept`` holds the quantities that stay whole.
 
     Of these, ``named`` bear a name of the user's; the others are used more than once.
     """
 
     def __init__(self, look_through: bool = True) -> None:
+        super().__init__()
         self.look_through = look_through
         self.kept: set[Quantity] = set()
-        self.named: set[Quantity] = set()
-        self._costs: dict[Quantity, int] = {}
         self._sums: dict[object, tuple[Extent, Add]] = {}
         self.folds: list[Prod] = []
 
     def keep(self, quantity: Quantity, named: bool) -> None:
         """Keep a quantity whole from now on."""
         self.kept.add(quantity)
-        if named and quantity not in self.named:
-            self.named.add(quantity)
-            self._costs.clear()
+        if named:
+            self.name(quantity)
         if isinstance(quantity, Add) and len(quantity.parts) > 1:
             head, key = _ratios(quantity.parts)
             self._sums.setdefault((quantity.shape, key), (head, quantity))
@@ -83,46 +81,6 @@ class Algebra:
             whole = tuple(range(len(quantity.extents)))
             if quantity.out == whole and quantity.coef == ONE and not quantity.constraints:
                 self.folds.append(quantity)
-
-    def restart(self, named: Iterable[Quantity]) -> None:
-        """Keep only these."""
-        self.kept, self.named = set(named), set(named)
-        self._costs.clear()
-
-    # -- size ---------------------------------------------------------------------------------
-    def cost(self, quantity: Quantity) -> int:
-        """How long a quantity is on paper; what has a name counts 1."""
-        if quantity in self.named or isinstance(quantity, Sym):
-            return 1
-        known = self._costs.get(quantity)
-        if known is not None:
-            return known
-        stack = [quantity]
-        while stack:
-            q = stack[-1]
-            missing = [c for c in q.children if not self._has_cost(c)]
-            if missing:
-                stack.extend(missing)
-            else:
-                stack.pop()
-                self._costs[q] = self._cost(q)
-        return self._costs[quantity]
-
-    def _has_cost(self, q: Quantity) -> bool:
-        return q in self.named or isinstance(q, Sym) or q in self._costs
-
-    def _cost(self, quantity: Quantity) -> int:
-        if isinstance(quantity, Num):
-            return 1
-        if isinstance(quantity, Add):
-            return sum(1 + self.cost(q) for _, q in quantity.parts)
-        if isinstance(quantity, Prod):
-            extra = 2 * len(quantity.constraints) + (quantity.coef != ONE)
-            return 1 + extra + sum(self.cost(q) for q, _ in quantity.factors)
-        if isinstance(quantity, Pow):
-            return 1 + self.cost(quantity.base)
-        assert isinstance(quantity, Fun)
-        return 1 + sum(self.cost(q) for q in quantity.args)
 
     # -- sums ---------------------------------------------------------------------------------
     def add(
@@ -236,6 +194,15 @@ class Algebra:
             return None
         collected = self._collect(self._flat(result, shape), shape)
         return self._sum_of(collected, shape)
+
+    def _is_pure_view(self, part: Prod) -> bool:
+        return (
+            len(part.factors) == 1
+            and _plain(part)
+            and part not in self.named
+            and spans(part)
+            and distinct(part.out)
+        )
 
     def _multiplied_out(self, part: Prod) -> list[tuple[Extent, Quantity]] | None:
         terms = 1
@@ -484,7 +451,13 @@ class Algebra:
     def fun(
         self, op: str, args: tuple[Quantity, ...], shape: Shape, params: tuple[object, ...] = ()
     ) -> Quantity:
-        """An elementwise function."""
+        """An elementwise function; of a view it is the view of the function."""
+        if len(args) == 1 and isinstance(args[0], Prod) and self._is_pure_view(args[0]):
+            outer = args[0]
+            inner, subs = outer.factors[0]
+            applied = self.fun(op, (inner,), inner.shape, params)
+            extents = dict(enumerate(outer.extents))
+            return self.prod(ONE, extents, [(applied, subs)], outer.out, (), shape)
         found = patterns.simplify_function(self, op, args, shape, params)
         return found if found is not None else Fun(op, args, shape, params)
 

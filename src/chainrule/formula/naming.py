@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from .algebra import Algebra
+from .measure import Measure
 from .quantity import Add, Fun, Num, Pow, Prod, Quantity, Sym, ordered
 
 __all__ = ["choose_names"]
@@ -29,9 +30,9 @@ def choose_names(
     """
     order = ordered(roots)
     uses = _uses(roots, order)
-    algebra = Algebra()
+    measure = Measure()
     for q in own:
-        algebra.keep(q, named=True)
+        measure.name(q)
     named: dict[Quantity, str | None] = {}
     depth: dict[Quantity, int] = {}
     for q in order:
@@ -40,11 +41,11 @@ def choose_names(
             continue
         if q in own:
             named[q] = own[q]
-        elif depth[q] > _DEEP or _worth(q, uses[q], algebra):
+        elif depth[q] > _DEEP or _worth(q, uses[q], measure):
             named[q] = None
         if q in named:
             depth[q] = 0
-            algebra.keep(q, named=True)
+            measure.name(q)
     roles = {q: _role(q, primal) for q, name in named.items() if name is None}
     totals = Counter(roles.values())
     blocked = set(taken) | {name for name in named.values() if name is not None}
@@ -59,6 +60,7 @@ def choose_names(
             name = role if total == 1 else f"{role}{number}"
             if name in _OTHER and name in blocked:
                 name = role = _OTHER[name]
+            number = 0 if name == role else number
             while name in blocked:
                 number += 1
                 name = f"{role}{number}"
@@ -67,9 +69,10 @@ def choose_names(
     return result
 
 
-def _worth(q: Quantity, uses: int, algebra: Algebra) -> bool:
+def _worth(q: Quantity, uses: int, measure: Measure) -> bool:
     """Whether a name for a quantity saves more than it costs."""
-    return uses > 1 and algebra.cost(q) >= _LONG and not _is_short(q)
+    long = _LONG - isinstance(q, Fun)
+    return uses > 1 and measure.cost(q) >= long and not _is_short(q)
 
 
 def _uses(roots: Sequence[Quantity], order: Sequence[Quantity]) -> Counter[Quantity]:
@@ -88,9 +91,9 @@ def refined(
     algebra = Algebra()
     order = ordered(roots)
     uses = _uses(roots, order)
-    measure = Algebra()
+    measure = Measure()
     for q in own:
-        measure.keep(q, named=True)
+        measure.name(q)
     keep = {q: q in own for q in order if q in own or _worth(q, uses[q], measure)}
     new = algebra.rebuilt(roots, keep)
     names: dict[Quantity, str] = {}

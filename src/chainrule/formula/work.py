@@ -111,7 +111,8 @@ class Work:
         if len(factors) == 1 and coef == ONE and not constraints:
             q, subs = factors[0]
             whole = all(
-                extents[s] == self.shape[k] for k, s in enumerate(out) if isinstance(s, int)
+                (extents[s] if isinstance(s, int) else ONE) == self.shape[k]
+                for k, s in enumerate(out)
             )
             if subs == out and q.shape == self.shape and whole and distinct(out):
                 return q

@@ -1,0 +1,436 @@
+"""Closed forms as printed; that they are right, `derive` checks by itself (and tests below)."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.special
+
+import chainrule as cr
+from chainrule.formula.symbolic import FormulaError, solve
+
+
+def right(f, **shapes):
+    """Definitions and gradients as one dict of texts."""
+    derivation = cr.derive(f, **shapes)
+    return {left: text for left, text, _ in derivation.lines()}
+
+
+def digits():
+    path = Path(__file__).parents[1] / "examples" / "digits.py"
+    spec = importlib.util.spec_from_file_location("digits_example", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# -- functions of the corpus ------------------------------------------------------------------
+def linear(x, w):
+    return x @ w
+
+
+def column_layer(W, x, b):
+    return W @ x + b
+
+
+def column_batch(W, X, b):
+    return W @ X + b[:, None]
+
+
+def row_batch(X, W, b):
+    return np.tanh(X @ W + b)
+
+
+def least_squares(A, x, b):
+    r = A @ x - b
+    return r @ r
+
+
+def distance(A, x, b):
+    return np.linalg.norm(A @ x - b)
+
+
+def logistic(X, w, y):
+    p = 1 / (1 + np.exp(-(X @ w)))
+    return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+
+def logistic_stable(X, w, y):
+    z = X @ w
+    return np.mean(np.logaddexp(0, z) - y * z)
+
+
+def softmax_rows(Z):
+    e = np.exp(Z - np.max(Z, axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def cross_entropy(Z, Y):
+    top = np.max(Z, axis=1, keepdims=True)
+    lp = Z - top - np.log(np.sum(np.exp(Z - top), axis=1, keepdims=True))
+    return -np.mean(np.sum(Y * lp, axis=1))
+
+
+def layer_norm(x, g, b, eps=1e-5):
+    mu = x.mean(axis=1, keepdims=True)
+    r = x - mu
+    s = np.sqrt((r * r).mean(axis=1, keepdims=True) + eps)
+    xh = r / s
+    return xh * g + b
+
+
+def attention(Q, K, V):
+    S = Q @ K.T / np.sqrt(Q.shape[1])
+    e = np.exp(S - S.max(axis=1, keepdims=True))
+    P = e / e.sum(axis=1, keepdims=True)
+    return P @ V
+
+
+def factorization(U, V, A, W):
+    return np.sum(W * (A - U @ V.T) ** 2)
+
+
+def network(x, W1, W2, W3):
+    h = x
+    for W in (W1, W2, W3):
+        h = np.tanh(W @ h)
+    return h
+
+
+CORPUS = [
+    (linear, {"x": "N D", "w": "D M"}, {"∂L/∂x": "G wᵀ", "∂L/∂w": "xᵀ G"}),
+    (
+        column_layer,
+        {"W": "T N", "x": "N", "b": "T"},
+        {"∂L/∂W": "G xᵀ", "∂L/∂x": "Wᵀ G", "∂L/∂b": "G"},
+    ),
+    (
+        column_batch,
+        {"W": "T N", "X": "N B", "b": "T"},
+        {"∂L/∂W": "G Xᵀ", "∂L/∂X": "Wᵀ G", "∂L/∂b": "G 𝟏"},
+    ),
+    (
+        row_batch,
+        {"X": "N D", "W": "D M", "b": "M"},
+        {
+            "y": "tanh(X W + 𝟏 bᵀ)",
+            "Δ": "G ⊙ (1 − y ⊙ y)",
+            "∂L/∂X": "Δ Wᵀ",
+            "∂L/∂W": "Xᵀ Δ",
+            "∂L/∂b": "Δᵀ 𝟏",
+        },
+    ),
+    (
+        least_squares,
+        {"A": "M N", "x": "N", "b": "M"},
+        {"r": "A x − b", "∂L/∂A": "2 r xᵀ", "∂L/∂x": "2 Aᵀ r", "∂L/∂b": "−2 r"},
+    ),
+    (
+        distance,
+        {"A": "M N", "x": "N", "b": "M"},
+        {
+            "r": "A x − b",
+            "∂L/∂A": "r xᵀ / ‖r‖",
+            "∂L/∂x": "Aᵀ r / ‖r‖",
+            "∂L/∂b": "−r/‖r‖",
+        },
+    ),
+    (
+        logistic,
+        {"X": "N D", "w": "D", "y": "N"},
+        {
+            "p": "σ(X w)",
+            "∂L/∂X": "(p − y) wᵀ / N",
+            "∂L/∂w": "Xᵀ (p − y) / N",
+            "∂L/∂y": "(log(1 − p) − log(p))/N",
+        },
+    ),
+    (
+        logistic_stable,
+        {"X": "N D", "w": "D", "y": "N"},
+        {
+            "z": "X w",
+            "d": "(σ(z) − y)/N",
+            "∂L/∂X": "d wᵀ",
+            "∂L/∂w": "Xᵀ d",
+            "∂L/∂y": "−z/N",
+        },
+    ),
+    (lambda A: np.trace(A.T @ A), {"A": "M N"}, {"∂L/∂A": "2 A"}),
+    (lambda A: np.linalg.slogdet(A)[1], {"A": "N N"}, {"∂L/∂A": "A⁻ᵀ"}),
+    (lambda A: np.linalg.det(A), {"A": "N N"}, {"∂L/∂A": "det(A) A⁻ᵀ"}),
+    (
+        lambda X: np.linalg.slogdet(np.eye(X.shape[0]) + X @ X.T)[1],
+        {"X": "M N"},
+        {"Z": "I + X Xᵀ", "∂L/∂X": "(Z⁻¹ + Z⁻ᵀ) X"},
+    ),
+    (
+        lambda X, A: np.trace(np.linalg.inv(X) @ A),
+        {"X": "N N", "A": "N N"},
+        {"∂L/∂X": "−X⁻ᵀ Aᵀ X⁻ᵀ", "∂L/∂A": "X⁻ᵀ"},
+    ),
+    (
+        lambda A, x: x @ A @ x,
+        {"A": "N N", "x": "N"},
+        {"∂L/∂A": "x xᵀ", "∂L/∂x": "(A + Aᵀ) x"},
+    ),
+    (
+        lambda A, X, B: A @ X @ B,
+        {"A": "K M", "X": "M N", "B": "N P"},
+        {"∂L/∂A": "G Bᵀ Xᵀ", "∂L/∂X": "Aᵀ G Bᵀ", "∂L/∂B": "Xᵀ Aᵀ G"},
+    ),
+    (lambda X: X @ X.T, {"X": "N D"}, {"∂L/∂X": "(G + Gᵀ) X"}),
+    (
+        softmax_rows,
+        {"Z": "N C"},
+        {"y": "softmax(Z)", "∂L/∂Z": "y ⊙ (G − (G ⊙ y) 𝟏 𝟏ᵀ)"},
+    ),
+    (
+        cross_entropy,
+        {"Z": "N C", "Y": "N C"},
+        {
+            "lp": "Z − logsumexp(Z) 𝟏ᵀ",
+            "∂L/∂Z": "(diag(Y 𝟏) softmax(Z) − Y)/N",
+            "∂L/∂Y": "−lp/N",
+        },
+    ),
+    (lambda x: np.log(np.sum(np.exp(x))), {"x": "N"}, {"∂L/∂x": "softmax(x)"}),
+    (
+        layer_norm,
+        {"x": "N D", "g": "D", "b": "D"},
+        {
+            "mu": "x 𝟏 / D",
+            "r": "x − mu 𝟏ᵀ",
+            "s": "√((r ⊙ r) 𝟏 / D + 10⁻⁵)",
+            "xh": "diag(1/s) r",
+            "∂L/∂x": "diag(1/s) (G diag(g) − diag((G ⊙ xh) g) xh / D − G g 𝟏ᵀ / D)",
+            "∂L/∂g": "(G ⊙ xh)ᵀ 𝟏",
+            "∂L/∂b": "Gᵀ 𝟏",
+        },
+    ),
+    (
+        attention,
+        {"Q": "N D", "K": "M D", "V": "M E"},
+        {
+            "S": "Q Kᵀ / √D",
+            "P": "softmax(S)",
+            "Δ": "(P ⊙ (G Vᵀ − ((G Vᵀ) ⊙ P) 𝟏 𝟏ᵀ))/√D",
+            "∂L/∂Q": "Δ K",
+            "∂L/∂K": "Δᵀ Q",
+            "∂L/∂V": "Pᵀ G",
+        },
+    ),
+    (
+        factorization,
+        {"U": "N K", "V": "M K", "A": "N M", "W": "N M"},
+        {
+            "D": "U Vᵀ − A",
+            "∂L/∂U": "2 (W ⊙ D) V",
+            "∂L/∂V": "2 (W ⊙ D)ᵀ U",
+            "∂L/∂A": "−2 (W ⊙ D)",
+            "∂L/∂W": "D ⊙ D",
+        },
+    ),
+    (
+        network,
+        {"x": "A", "W1": "B A", "W2": "C B", "W3": "D C"},
+        {
+            "h1": "tanh(W1 x)",
+            "h2": "tanh(W2 h1)",
+            "h": "tanh(W3 h2)",
+            "d3": "G ⊙ (1 − h²)",
+            "d2": "(W3ᵀ d3) ⊙ (1 − h2²)",
+            "d1": "(W2ᵀ d2) ⊙ (1 − h1²)",
+            "∂L/∂x": "W1ᵀ d1",
+            "∂L/∂W1": "d1 xᵀ",
+            "∂L/∂W2": "d2 h1ᵀ",
+            "∂L/∂W3": "d3 h2ᵀ",
+        },
+    ),
+    (
+        lambda X, w: scipy.special.expit(X @ w),
+        {"X": "N D", "w": "D"},
+        {"y": "σ(X w)", "d": "G ⊙ y ⊙ (1 − y)", "∂L/∂X": "d wᵀ", "∂L/∂w": "Xᵀ d"},
+    ),
+    (
+        lambda X, Y: np.sum((X[:, None, :] - Y[None, :, :]) ** 2, axis=2),
+        {"X": "N D", "Y": "M D"},
+        {"∂L/∂X": "2 (diag(G 𝟏) X − G Y)", "∂L/∂Y": "2 (diag(Gᵀ 𝟏) Y − Gᵀ X)"},
+    ),
+    (lambda x: np.sin(x**2), {"x": ""}, {"∂L/∂x": "2 x cos(x²)"}),
+    # index notation where matrix notation has none
+    (
+        lambda x, w: np.einsum("bnd,bdm->bnm", x, w),
+        {"x": "B N D", "w": "B D M"},
+        {
+            "∂L/∂x[b,n,d]": "Σ_m G[b,n,m] w[b,d,m]",
+            "∂L/∂w[b,d,m]": "Σ_n G[b,n,m] x[b,n,d]",
+        },
+    ),
+    (
+        lambda x: x[1:] - x[:-1],
+        {"x": "N"},
+        {"∂L/∂x[n]": "G[n−1] [n ≥ 1] − G[n] [n < N − 1]"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("f", "shapes", "texts"), CORPUS, ids=lambda v: getattr(v, "__name__", ""))
+def test_prints_what_a_textbook_prints(f, shapes, texts):
+    assert right(f, **shapes) == texts
+
+
+def test_the_backward_pass_of_the_digits_classifier():
+    example = digits()
+    derivation = cr.derive(example.loss, shapes=example.SHAPES, wrt="params")
+    assert str(derivation).splitlines()[1:] == [
+        "  h      = tanh(x w1 + 𝟏 b1ᵀ)",
+        "  z      = h w2 + 𝟏 b2ᵀ",
+        "  D2     = (softmax(z) − y)/N",
+        "  D1     = (D2 w2ᵀ) ⊙ (1 − h ⊙ h)",
+        "  ∂L/∂w1 = xᵀ D1",
+        "  ∂L/∂b1 = D1ᵀ 𝟏",
+        "  ∂L/∂w2 = hᵀ D2",
+        "  ∂L/∂b2 = D2ᵀ 𝟏",
+    ]
+    assert derivation.gradients["params.w1"].text == "xᵀ D1"
+    assert derivation.gradients["w1"].shape == ("D", "H")
+
+
+def test_the_digits_formulas_as_a_person_would_compute_them():
+    """The printed backward pass, typed in by hand, gives the gradient."""
+    example = digits()
+    rng = np.random.default_rng(0)
+    params = {
+        "w1": rng.normal(size=(5, 4)), "b1": rng.normal(size=4),
+        "w2": rng.normal(size=(4, 3)), "b2": rng.normal(size=3),
+    }  # fmt: skip
+    x, y = rng.normal(size=(6, 5)), rng.normal(size=(6, 3))
+    y = np.eye(3)[y.argmax(axis=1)]
+    h = np.tanh(x @ params["w1"] + params["b1"])
+    z = h @ params["w2"] + params["b2"]
+    D2 = (scipy.special.softmax(z, axis=1) - y) / 6
+    D1 = (D2 @ params["w2"].T) * (1 - h * h)
+    expected = {"w1": x.T @ D1, "b1": D1.sum(0), "w2": h.T @ D2, "b2": D2.sum(0)}
+    found = cr.grad(example.loss)(params, x, y)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-12)
+
+
+# -- notation ---------------------------------------------------------------------------------
+def test_index_notation_on_request():
+    derivation = cr.derive(linear, x="N D", w="D M")
+    assert derivation.gradients["x"].index == "Σ_m G[n,m] w[d,m]"
+    assert derivation.gradients["w"].index == "Σ_n x[n,d] G[n,m]" or (
+        derivation.gradients["w"].index == "Σ_n G[n,m] x[n,d]"
+    )
+    assert derivation.gradients["w"].letters == ("d", "m")
+
+
+def test_latex():
+    derivation = cr.derive(distance, A="M N", x="N", b="M")
+    assert derivation.gradients["x"].latex == r"\frac{1}{\left\|r\right\|} \, A^\top \, r"
+    display = derivation._repr_latex_()
+    assert display.startswith(r"$$\begin{aligned}r &= A \, x - b \\ ")
+    assert r"\frac{\partial L}{\partial x} &=" in display
+
+
+def test_numbers_and_names_mix_and_arrays_give_their_shapes():
+    derivation = cr.derive(linear, x=(64, "D"), w=("D", 3))
+    assert derivation.gradients["x"].shape == ("64", "D")
+    derivation = cr.derive(linear, x="N 7", w=np.zeros((7, 3)))
+    assert derivation.gradients["w"].shape == ("7", "3")
+
+
+def test_sizes_become_expressions_of_the_names():
+    def f(x):
+        return np.sum(np.cumsum(x)) / (x.size - 1) + np.sum(x) / np.sqrt(x.size)
+
+    assert "(N − 1)" in cr.derive(f, x="N").gradients["x"].text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (lambda n, d: n, "N"),
+        (lambda n, d: n - 1, "N − 1"),
+        (lambda n, d: 2 * n + 1, "2 N + 1"),
+        (lambda n, d: 1 / n, "1/N"),
+        (lambda n, d: 1 / (n - 1), "1/(N − 1)"),
+        (lambda n, d: 1 / d**0.5, "1/√D"),
+        (lambda n, d: n * d, "D N"),
+        (lambda n, d: -0.5 / (n * d), "−1/(2 D N)"),
+        (lambda n, d: n + d, "D + N"),
+        (lambda n, d: n + d - 1, "D + N − 1"),
+        (lambda n, d: 3, "3"),
+    ],
+)
+def test_numbers_of_two_sizes_are_solved_for(number, text):
+    first, second = {"N": 11, "D": 13}, {"N": 89, "D": 61}
+    found = solve(number(11, 13), number(89, 61), first, second)
+    assert str(found) == text
+
+
+def test_a_number_that_is_no_expression_of_the_names():
+    assert solve(17, 4, {"N": 11}, {"N": 89}) is None
+
+
+# -- checking ---------------------------------------------------------------------------------
+def test_a_wrong_formula_is_found():
+    derivation = cr.derive(linear, x="N D", w="D M")
+    wrong = derivation.gradients["w"]
+    object.__setattr__(wrong, "notation", derivation.gradients["x"].notation)
+    with pytest.raises(cr.DerivativeError, match="∂L/∂w = G wᵀ has shape"):
+        derivation.check()
+
+
+def test_a_formula_that_is_off_by_a_factor_is_found():
+    derivation = cr.derive(least_squares, A="M N", x="N", b="M")
+    other = cr.derive(lambda A, x, b: 2 * least_squares(A, x, b), A="M N", x="N", b="M")
+    wrong = derivation.gradients["b"]
+    object.__setattr__(wrong, "notation", other.gradients["b"].notation)
+    with pytest.raises(cr.DerivativeError, match="∂L/∂b = −4 r is off by"):
+        derivation.check()
+
+
+# -- what goes wrong --------------------------------------------------------------------------
+def test_a_parameter_without_a_shape():
+    with pytest.raises(TypeError, match="give the shape of 'w'"):
+        cr.derive(linear, x="N D")
+
+
+def test_a_shape_without_a_parameter():
+    with pytest.raises(TypeError, match="linear has no parameter 'v'; it has x, w"):
+        cr.derive(linear, x="N D", w="D M", v="N")
+
+
+def test_shapes_that_are_none():
+    with pytest.raises(TypeError, match=r"neither a number nor a name"):
+        cr.derive(linear, x="N-1 D", w="D M")
+    with pytest.raises(ValueError, match="use at least 1"):
+        cr.derive(linear, x=(0, "D"), w="D M")
+
+
+def test_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match="matmul"):
+        cr.derive(linear, x="N D", w="E M")
+
+
+def test_a_loop_over_a_named_extent_says_so():
+    def f(x):
+        return sum(np.sin(x[i]) for i in range(x.shape[0]))
+
+    with pytest.raises(FormulaError, match=r"at \{'N': 11\} and at \{'N': 89\}"):
+        cr.derive(f, x="N")
+    assert cr.derive(f, x="3").gradients["x"].index.count("cos") == 3
+
+
+def test_two_results():
+    with pytest.raises(FormulaError, match="returned 2 arrays"):
+        cr.derive(lambda x: (x, x), x="N")
+
+
+def test_an_unknown_gradient_names_those_there_are():
+    with pytest.raises(KeyError, match="there are x, w"):
+        cr.derive(linear, x="N D", w="D M").gradients["v"]
