@@ -1,6 +1,17 @@
 """The table of primitives: importing this package fills it."""
 
-from . import contraction, elementwise, indexing, linalg, methods, reduction, shape, special
+from . import (
+    contraction,
+    elementwise,
+    factorizations,
+    indexing,
+    linalg,
+    methods,
+    orders,
+    reduction,
+    shape,
+    special,
+)
 from ._case import CASES, LIBRARIES, Case
 
 __all__ = [
@@ -9,9 +20,11 @@ __all__ = [
     "Case",
     "contraction",
     "elementwise",
+    "factorizations",
     "indexing",
     "linalg",
     "methods",
+    "orders",
     "reduction",
     "shape",
     "special",

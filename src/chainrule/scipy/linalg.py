@@ -122,7 +122,8 @@ def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """The determinant of ``a``."""
     if not _is_traced(a):
         return _sl.det(a, overwrite_a, check_finite)
-    return _np.linalg.det(a)
+    double = _np.result_type(a.dtype, _np.float64)  # SciPy's result is always double
+    return _np.linalg.det(a.astype(double))
 
 
 def __getattr__(name: str) -> Any:

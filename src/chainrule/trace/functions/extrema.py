@@ -36,9 +36,7 @@ def reduced(op: str, node: Node, axes: tuple[int, ...], keepdims: Any) -> Node:
 # -- products ---------------------------------------------------------------------------------
 def _product_dtype(node: Node, dtype: Any) -> np.dtype[Any]:
     """NumPy's accumulator: small integers become the platform's."""
-    if dtype is not None:
-        return np.dtype(dtype)
-    kind: np.dtype[Any] = np.result_type(np.prod(np.ones(1, node.dtype)))
+    kind: np.dtype[Any] = np.asarray(np.prod(np.ones(1, node.dtype), dtype=dtype)).dtype
     return kind
 
 
@@ -338,14 +336,18 @@ def quantile(
                 "sort with np.sort and interpolate",
             )
         )
-    levels = np.asarray(q, dtype=float)
+    levels = np.asarray(q)
+    if levels.dtype.kind != "f":
+        levels = levels.astype(float)
     if levels.size and (levels.min() < 0 or levels.max() > 1):
         raise ValueError("Quantiles must be in the range [0, 1]")
     values, axes, shape = _sorted_over(a, axis)
+    if isinstance(q, int | float):  # weak, as NumPy has it; an array of levels is not
+        levels = levels.astype(values.dtype)
     place = levels * (values.shape[-1] - 1)
     below = np.floor(place).astype(np.intp)
     above = np.minimum(below + 1, values.shape[-1] - 1)
-    share = np.asarray(place - below, values.dtype)
+    share = np.asarray(place - below, levels.dtype)
     low, high = values[..., below], values[..., above]
     gap = high - low
     result = np.where(share >= 0.5, high - gap * (1 - share), low + gap * share)
@@ -361,4 +363,5 @@ def quantile(
 def percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(q, TracedArray):
         return quantile(a, q)
-    return quantile(a, np.true_divide(q, 100), *args, **kwargs)
+    level = q / 100 if isinstance(q, int | float) else np.true_divide(q, 100)
+    return quantile(a, level, *args, **kwargs)
