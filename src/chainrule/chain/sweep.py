@@ -15,6 +15,7 @@ from ..expr.build import cast, is_zero, map_, zeros
 from ..expr.draft import Draft
 from ..expr.nodes import Const, Map, Node, Term
 from ..expr.ops import join_dtypes
+from ..expr.subs import substitute
 from ..expr.walk import topological
 from ..rules.elementwise import BOUNDED
 from ..rules.local import Piece, differentiable, local_jacobian
@@ -49,6 +50,7 @@ def _is_product(node: Node) -> bool:
         isinstance(node, Term)
         and (len(node.factors) > 1 or any(n.dtype.kind == "b" for n, _ in node.factors))
         and not node.constraints
+        and node.extents == node.shape
         and node.out == tuple(range(len(node.extents)))
     )
 
@@ -83,8 +85,10 @@ def _contract(
             draft.inline(0)
         elif carries and _elementwise(piece, given):
             # a branch that was not taken stays out, however infinite the next factor is
+            mapping = dict(enumerate(taken))
             for node, subs in _masks(value):
-                draft.factors.insert(0, (node, tuple(taken[s] for s in subs)))
+                read = tuple(substitute(s, mapping, extents) for s in subs)
+                draft.factors.insert(0, (node, read))
     elif not piece.factors and _masks(value):
         draft.inline(0)
     return derived(draft)
