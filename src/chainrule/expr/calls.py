@@ -24,6 +24,7 @@ segment_products    a (m,)                               Π a[k] over j < k ≤ 
 recurrence          a (m,), b (m,); reverse              y[i] = a[i] y[i-1] + b[i];
                                                          reversed: y[i] = a[i+1] y[i+1] + b[i]
 cumprod             x (m,)                               running products
+other_products      x (m,)                               for each place, the product of the others
 prod, amax, amin    x (last k axes reduced); k           over the last k axes
 any, all            x (last k axes reduced); k           over the last k axes
 argmax, argmin      x (m,)                               the first position
@@ -68,7 +69,7 @@ def _real(dtype: Dtype) -> Dtype:
     return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
-@_define("inv inverse triangular_inverse cofactor cholesky expm cumprod")
+@_define("inv inverse triangular_inverse cofactor cholesky expm cumprod other_products")
 def _like_first(args: tuple[Node, ...], params: tuple[Any, ...]) -> tuple[Result, ...]:
     return ((args[0].shape, args[0].dtype),)
 

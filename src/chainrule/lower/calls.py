@@ -240,6 +240,15 @@ def cumprod(x: Array) -> Results:
     return (np.cumprod(x, axis=-1, dtype=x.dtype),)
 
 
+@_kernel("other_products")
+def other_products(x: Array) -> Results:
+    """What is before times what is after: no division, so zeros do no harm."""
+    before, after = np.ones_like(x), np.ones_like(x)
+    np.cumprod(x[..., :-1], axis=-1, out=before[..., 1:])
+    np.cumprod(x[..., :0:-1], axis=-1, out=after[..., -2::-1])
+    return (before * after,)
+
+
 def _last(k: int) -> tuple[int, ...]:
     return tuple(range(-k, 0))
 

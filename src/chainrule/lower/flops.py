@@ -62,7 +62,7 @@ _OTHER: dict[str, Callable[[Call], float]] = {
     "last_writer": _sorted,
     "custom": lambda node: 0,  # the value is that of its first argument, counted there
 }
-_VISITED = "segment_products cumprod prod amax amin any all argmax argmin nonzero"
+_VISITED = "segment_products cumprod other_products prod amax amin any all argmax argmin nonzero"
 _OTHER |= dict.fromkeys(_VISITED.split(), _visited)
 
 

@@ -65,14 +65,12 @@ def cumprod(y: Call) -> list[Piece]:
 
 @rule("prod")
 def prod(y: Call) -> list[Piece]:
-    """∂y/∂x[j] = (product of what is before j) · (product of what is after j)"""
+    """∂y/∂x[j] = the product of all others"""
     x = y.args[0]
-    core = x.shape[x.ndim - y.params[0] :]
+    core = x.shape[y.ndim :]
     if x.size == 0:
         return []
-    flat = reshape(x, (*y.shape, size_of(core)))
-    before = _one_first(call("cumprod", flat))
-    after = _flipped(_one_first(call("cumprod", _flipped(flat))))
+    others = call("other_products", reshape(x, (*y.shape, size_of(core))))
     labels = tuple(range(x.ndim))
     lead = labels[: y.ndim]
     radix = 1
@@ -82,7 +80,22 @@ def prod(y: Call) -> list[Piece]:
             parts.append((radix, label))
         radix *= x.shape[label]
     place: tuple[Sub, ...] = (*lead, affine(0, [(c, k) for c, k in parts]))
-    return [Piece(x, 1, x.shape, ((before, place), (after, place)), lead, labels)]
+    return [Piece(x, 1, x.shape, ((others, place),), lead, labels)]
+
+
+@rule("other_products")
+def other_products(e: Call) -> list[Piece]:
+    """∂e[j]/∂x[l] = (before l) · S[j-1, l] · (after j) for l < j, the same with j, l exchanged"""
+    x = e.args[0]
+    if x.size == 0:
+        return []
+    before = _one_first(call("cumprod", x))
+    after = _flipped(_one_first(call("cumprod", _flipped(x))))
+    s = call("segment_products", x)
+    return [
+        *piece(e, x, "l,jl,(j+1)->(j+1)|l", before, s, after),
+        *piece(e, x, "j,lj,(l+1)->j|(l+1)", before, s, after),
+    ]
 
 
 @rule("segment_products")
