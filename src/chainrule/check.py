@@ -72,15 +72,15 @@ def _check_order(
 
         inner = (modes[-1],) if len(modes) > 1 else modes
         primals = tuple(probe.primals)
-        _check_order(
-            gradient, primals, order, inner, atol, rtol, rng, depth + 1, probe.names
-        )
+        _check_order(gradient, primals, order, inner, atol, rtol, rng, depth + 1, probe.names)
 
 
 def _tolerance(
     primals: Sequence[Any], atol: float | None, rtol: float | None, depth: int
 ) -> tuple[float, float]:
-    single = any(np.asarray(p).dtype.itemsize // (2 if np.iscomplexobj(p) else 1) == 4 for p in primals)
+    single = any(
+        np.asarray(p).dtype.itemsize // (2 if np.iscomplexobj(p) else 1) == 4 for p in primals
+    )
     default = (2e-2 if single else 1e-6) * 10 ** (depth - 1)
     return (default if atol is None else atol), (default if rtol is None else rtol)
 
@@ -113,8 +113,7 @@ class _Probe:
 
         def functional(*flat: Any) -> Any:
             parts = [
-                np.sum(np.real(v) * w)
-                for v, w in zip(self._outputs(*flat), weights, strict=True)
+                np.sum(np.real(v) * w) for v, w in zip(self._outputs(*flat), weights, strict=True)
             ]
             total = parts[0]
             for part in parts[1:]:
@@ -128,9 +127,15 @@ class _Probe:
         step = 1e-2 if self.primals and _real(self.primals[0]).itemsize == 4 else 1e-3
 
         def central(h: float) -> list[Any]:
-            ahead = self._outputs(*(_moved(p, h, d) for p, d in zip(self.primals, direction, strict=True)))
-            back = self._outputs(*(_moved(p, -h, d) for p, d in zip(self.primals, direction, strict=True)))
-            return [(np.asarray(a) - np.asarray(b)) / (2 * h) for a, b in zip(ahead, back, strict=True)]
+            ahead = self._outputs(
+                *(_moved(p, h, d) for p, d in zip(self.primals, direction, strict=True))
+            )
+            back = self._outputs(
+                *(_moved(p, -h, d) for p, d in zip(self.primals, direction, strict=True))
+            )
+            return [
+                (np.asarray(a) - np.asarray(b)) / (2 * h) for a, b in zip(ahead, back, strict=True)
+            ]
 
         coarse, fine = central(step), central(step / 2)
         return [(4 * b - a) / 3 for a, b in zip(coarse, fine, strict=True)]
@@ -167,14 +172,12 @@ class _Probe:
                 self.rng.uniform(0.5, 1.5, v.shape).astype(v.dtype) for v in self.values
             )
         pulled = pull(weights)
-        for (where, direction) in self.directions():
+        for where, direction in self.directions():
             expected = sum(
                 np.sum(np.asarray(d) * w)
                 for d, w in zip(self.difference(direction), weights, strict=True)
             )
-            found = sum(
-                np.sum(np.asarray(p) * d) for p, d in zip(pulled, direction, strict=True)
-            )
+            found = sum(np.sum(np.asarray(p) * d) for p, d in zip(pulled, direction, strict=True))
             _compare(found, expected, tolerance, f"vjp (order {depth})", where, None)
 
 
@@ -206,7 +209,12 @@ def _moved(primal: Any, step: float, direction: Any) -> Any:
 
 
 def _compare(
-    found: Any, expected: Any, tolerance: tuple[float, float], mode: str, where: str, output: int | None
+    found: Any,
+    expected: Any,
+    tolerance: tuple[float, float],
+    mode: str,
+    where: str,
+    output: int | None,
 ) -> None:
     found, expected = np.asarray(found), np.asarray(expected)
     atol, rtol = tolerance

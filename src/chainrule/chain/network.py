@@ -85,9 +85,7 @@ def forward_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
                 if piece.conj:
                     incoming = [conjugated(term) for term in incoming]
                 for term in incoming:
-                    made = _join(
-                        term, piece, piece.into, piece.out, piece.arg.ndim, shape, False
-                    )
+                    made = _join(term, piece, piece.into, piece.out, piece.arg.ndim, shape, False)
                     if made is not None:
                         parts.append(made)
             known[node] = merge(parts)
@@ -112,9 +110,7 @@ def conjugated(term: Term) -> Term:
         (map_("conj", n) if n.dtype.kind == "c" else n, subs) for n, subs in term.factors
     )
     coef = term.coef.conjugate() if isinstance(term.coef, complex) else term.coef
-    return Term(
-        term.shape, term.dtype, coef, term.extents, factors, term.out, term.constraints
-    )
+    return Term(term.shape, term.dtype, coef, term.extents, factors, term.out, term.constraints)
 
 
 def _join(

@@ -103,5 +103,3 @@ def substitute_nodes(roots: list[Node], replacement: Mapping[Node, Node]) -> lis
             changed = any(new.get(child, child) is not child for child in node.children)
             new[node] = rebuild(node, new) if changed else node
     return [new[root] for root in roots]
-
-

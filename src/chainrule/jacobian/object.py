@@ -16,14 +16,13 @@ import numpy as np
 from ..expr.draft import Draft, opened, zeros
 from ..expr.nodes import Leaf, Node, Term
 from ..expr.subs import Sub, const, looks_of
-from ..expr.walk import leaves, substitute_nodes
-from ..lower.run import evaluate
+from ..expr.walk import substitute_nodes
 from ..simplify.network import compress, finalize
 from ..simplify.sums import accumulate
 from ..simplify.terms import derived
-from ..trace.array import TracedArray, as_node, traced
 from .memory import check_size, readable
 from .structure import structure_of
+from .values import bound_operand, factor_values, value_of
 
 __all__ = ["Jacobian", "Layout", "Order"]
 
@@ -134,9 +133,7 @@ class Jacobian:
         return cls._dense(array, tuple(out_shape), tuple(in_shape))
 
     @classmethod
-    def _dense(
-        cls, array: Any, out_shape: tuple[int, ...], in_shape: tuple[int, ...]
-    ) -> Jacobian:
+    def _dense(cls, array: Any, out_shape: tuple[int, ...], in_shape: tuple[int, ...]) -> Jacobian:
         leaf = Leaf(0, array.shape, array.dtype)
         labels = tuple(range(array.ndim))
         term = Term(array.shape, array.dtype, 1, array.shape, ((leaf, labels),), labels)
@@ -223,7 +220,7 @@ class Jacobian:
     def _contract(self, value: Any, group: Literal["out", "in"]) -> Any:
         """Contract a tensor with all axes of one group."""
         terms, bindings = self._bound()
-        node, bindings = _operand(value, len(self._values), bindings)
+        node, bindings = bound_operand(value, len(self._values), bindings)
         n_out, n_in = len(self.out_shape), len(self.in_shape)
         labels = tuple(range(n_out + n_in))
         mine = labels[:n_out] if group == "out" else labels[n_out:]
@@ -239,7 +236,7 @@ class Jacobian:
             )
             draft.inline(0)
             parts.append(derived(draft))
-        return _value(accumulate(parts, result_shape, dtype), bindings)
+        return value_of(accumulate(parts, result_shape, dtype), bindings)
 
     def _check_operand(self, value: Any, group: tuple[int, ...], text: str) -> None:
         if np.shape(value) != group:
@@ -308,7 +305,7 @@ class Jacobian:
 
     def _plus(self, other: Any, sign: int) -> Jacobian:
         if not isinstance(other, Jacobian):
-            return NotImplemented
+            raise TypeError(f"a Jacobian can be added to a Jacobian, not to {type(other).__name__}")
         if (self.out_shape, self.in_shape) != (other.out_shape, other.in_shape):
             raise ValueError(
                 f"J + K: J maps {self.in_shape} to {self.out_shape}, K {other.in_shape} to "
@@ -402,15 +399,15 @@ class Jacobian:
             )
             draft.inline(0)
             parts.append(derived(draft))
-        return _value(accumulate(parts, tuple(shape), self.dtype), bindings)
+        return value_of(accumulate(parts, tuple(shape), self.dtype), bindings)
 
     def diagonal(self) -> Any:
         """The elements ``J[i, i]``, of the shape of out (which must equal that of in)."""
-        return _value(*self._diagonal(self.out_shape))
+        return value_of(*self._diagonal(self.out_shape))
 
     def trace(self) -> Any:
         """``Σ_i J[i, i]`` without forming J."""
-        return _value(*self._diagonal(()))
+        return value_of(*self._diagonal(()))
 
     def _diagonal(self, shape: tuple[int, ...]) -> tuple[Node, dict[Node, Any]]:
         if self.out_shape != self.in_shape:
@@ -439,8 +436,8 @@ class Jacobian:
     def node(self) -> Node:
         """The dense array as an expression over the placeholders."""
         shape = self.out_shape + self.in_shape
-        return accumulate(self._terms, shape, self.dtype) if self._terms else zeros(
-            shape, self.dtype
+        return (
+            accumulate(self._terms, shape, self.dtype) if self._terms else zeros(shape, self.dtype)
         )
 
     def to_dense(self, max_bytes: int | None = None) -> Any:
@@ -451,7 +448,7 @@ class Jacobian:
             max_bytes,
             _REMEDY,
         )
-        array = _value(self.node, self._bound()[1])
+        array = value_of(self.node, self._bound()[1])
         if self.layout == "denominator":
             n_out = len(self.out_shape)
             order = [*range(n_out, self.ndim), *range(n_out)]
@@ -513,22 +510,6 @@ def _group_index(item: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...
     return tuple(int(i) % e for i, e in zip(index, shape, strict=True))
 
 
-def _operand(
-    value: Any, slot: int, bindings: dict[Node, Any]
-) -> tuple[Leaf, dict[Node, Any]]:
-    array = value if isinstance(value, TracedArray) else np.asarray(value)
-    leaf = Leaf(slot, tuple(array.shape), array.dtype)
-    return leaf, {**bindings, leaf: array}
-
-
-def _value(node: Node, bindings: Mapping[Node, Any]) -> Any:
-    """The value of a node: a number, or a traced array where a binding is traced."""
-    used = {leaf: bindings[leaf] for leaf in leaves([node])}
-    if any(isinstance(v, TracedArray) for v in used.values()):
-        return traced(substitute_nodes([node], {k: as_node(v) for k, v in used.items()})[0])
-    return evaluate([node], used)[0]
-
-
 def _rebuilt(
     terms: Sequence[Term],
     bindings: Mapping[Node, Any],
@@ -538,22 +519,8 @@ def _rebuilt(
     layout: Layout,
 ) -> Jacobian:
     def resolve(nodes: list[Node]) -> list[Any]:
-        return resolve_factors(nodes, bindings)
+        return factor_values(nodes, bindings)
 
     return Jacobian.build(
         finalize(list(terms)), resolve, out_shape, in_shape, dtype, layout, lazy=False
     )
-
-
-def resolve_factors(nodes: Sequence[Node], bindings: Mapping[Node, Any]) -> list[Any]:
-    """Values of factors; a leaf gives the very array that it is bound to."""
-    computed = [n for n in nodes if n not in bindings]
-    used = {leaf: bindings[leaf] for leaf in leaves(computed)}
-    if any(isinstance(v, TracedArray) for v in used.values()):
-        new = substitute_nodes(computed, {k: as_node(v) for k, v in used.items()})
-        values: list[Any] = [traced(n) for n in new]
-    else:
-        values = evaluate(computed, used)
-    found = dict(zip(computed, values, strict=True))
-    return [bindings[n] if n in bindings else found[n] for n in nodes]
-

@@ -199,9 +199,7 @@ def _added(first: Term, second: Term) -> list[Term] | None:
 def _as_terms(like: Term, factors: Sequence[Factor]) -> list[Term]:
     shared = _labels(like.out) | _labels(like.constraints)
     extents = {k: e for k, e in enumerate(like.extents) if k in shared}
-    made = Draft(
-        like.shape, like.dtype, 1, extents, factors, like.out, like.constraints
-    ).term()
+    made = Draft(like.shape, like.dtype, 1, extents, factors, like.out, like.constraints).term()
     return [made] if made is not None else []
 
 
@@ -264,5 +262,3 @@ def finalize(terms: Sequence[Term]) -> list[Term]:
         total = accumulate(merged, merged[0].shape, merged[0].dtype)
         return [whole(total)]
     return merged
-
-

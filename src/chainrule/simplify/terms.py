@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-
 from ..expr.build import map_
 from ..expr.draft import Draft
 from ..expr.nodes import Call, Const, Map, Node, Sum, Term
 
-__all__ = ["APPLY", "cancel", "Apply", "Derive", "derived", "open_views", "opens", "partner"]
+__all__ = ["APPLY", "Apply", "Derive", "cancel", "derived", "open_views", "opens", "partner"]
 
 # operator -> function that applies it in place within a product, if it can: simplify.operators
 Derive: TypeAlias = Callable[[Draft], Node]
@@ -132,5 +131,3 @@ def derived(draft: Draft) -> Node:
             if APPLY[node.op](draft, position, derived):
                 return derived(draft)
     return draft.finish()
-
-

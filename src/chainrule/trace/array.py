@@ -7,13 +7,14 @@ them replaces the cell's expression.  Nothing is ever mutated outside the trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..errors import EscapedTracerError, TraceError, located, user_line
 from ..expr.nodes import Const, Node
+from ..expr.walk import substitute_nodes
 from .session import Session, current, require_session
 
 __all__ = ["METHODS", "OPERATORS", "TracedArray", "as_node", "is_traced", "traced"]
@@ -118,6 +119,13 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
     def shares(self, other: TracedArray) -> bool:
         """Whether two handles show the same part of the same cell."""
         return self._cell is other._cell and self.node is other.node
+
+    def continue_expression(
+        self, nodes: Sequence[Node], bindings: Mapping[Node, Any]
+    ) -> list[TracedArray]:
+        """Nodes over bound leaves as traced arrays of this trace (see jacobian.values)."""
+        new = {leaf: as_node(value) for leaf, value in bindings.items()}
+        return [traced(node) for node in substitute_nodes(list(nodes), new)]
 
     # -- attributes ---------------------------------------------------------------------------
     @property
@@ -347,7 +355,7 @@ def _refuse_where(ufunc: Any) -> NoReturn:
 
 
 def _ufunc_at(ufunc: Any, target: Any, index: Any, value: Any = None) -> None:
-    if ufunc is not np.add and ufunc is not np.subtract or not isinstance(target, TracedArray):
+    if (ufunc is not np.add and ufunc is not np.subtract) or not isinstance(target, TracedArray):
         unsupported(f"numpy.{ufunc.__name__}.at")
     OPERATORS["add_at"](target, index, value if ufunc is np.add else -value)
 

@@ -79,7 +79,9 @@ def _batch_size(values: list[Any], axes: list[int | None], name: str) -> int:
         if axis is None:
             continue
         if np.ndim(value) == 0:
-            raise ValueError(f"vmap of {name}: value {i} is 0-d and cannot be batched (axis {axis})")
+            raise ValueError(
+                f"vmap of {name}: value {i} is 0-d and cannot be batched (axis {axis})"
+            )
         sizes.setdefault(np.shape(value)[axis], f"value {i} has shape {np.shape(value)}")
     if not sizes:
         raise ValueError(f"vmap of {name}: in_axes names no batched argument")

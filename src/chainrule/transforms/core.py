@@ -144,8 +144,7 @@ def settle(session: Session, nodes: Sequence[Node]) -> list[Any]:
     _check_bound(session, ready)
     values = iter(evaluate(ready, session.bindings))
     return [
-        traced(node) if traced_ else next(values)
-        for node, traced_ in zip(nodes, free, strict=True)
+        traced(node) if traced_ else next(values) for node, traced_ in zip(nodes, free, strict=True)
     ]
 
 
@@ -217,9 +216,7 @@ def clear_derived() -> None:
     _derived.clear()
 
 
-def _cached(
-    kind: str, make: Callable[..., list[Node]], *groups: Sequence[Node]
-) -> list[Node]:
+def _cached(kind: str, make: Callable[..., list[Node]], *groups: Sequence[Node]) -> list[Node]:
     key = (kind, *(tuple(g) for g in groups))
     found = _derived.get(key)
     if found is None:

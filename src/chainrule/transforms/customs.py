@@ -135,9 +135,7 @@ class Custom:
         for i, node in zip(moving, nodes, strict=True):
             primals[i] = traced(node)
         outs = outputs(self._f(*unflatten(spec, primals)))
-        static = tuple(
-            (i, _Static(v)) for i, v in enumerate(flat) if i not in moving
-        )
+        static = tuple((i, _Static(v)) for i, v in enumerate(flat) if i not in moving)
         results = [
             Call("custom", out.shape, out.dtype, (out, *nodes), (self, spec, static, number, 0))
             for number, out in enumerate(outs.nodes)
@@ -283,7 +281,8 @@ def stop_gradient(x: Any) -> Any:
     leaves, spec = flatten(x)
     return unflatten(
         spec,
-        [traced(map_("stop", v.node), weak=v.weak) if isinstance(v, TracedArray) else v for v in leaves],
+        [
+            traced(map_("stop", v.node), weak=v.weak) if isinstance(v, TracedArray) else v
+            for v in leaves
+        ],
     )
-
-

@@ -11,7 +11,16 @@ import numpy as np
 from ..expr.build import ones
 from ..expr.nodes import Leaf, Node
 from ..trace.session import Session
-from .core import Inputs, Later, derived_pullback, derived_pushforward, enter, finish, level, outputs
+from .core import (
+    Inputs,
+    Later,
+    derived_pullback,
+    derived_pushforward,
+    enter,
+    finish,
+    level,
+    outputs,
+)
 from .trees import Tree, flatten, paths, unflatten
 
 __all__ = ["LinearMap", "grad", "hvp", "jvp", "linearize", "value_and_grad", "vjp"]

@@ -13,8 +13,9 @@ from ..chain.network import NotHolomorphic, forward_network, reverse_network
 from ..expr.draft import opened
 from ..expr.nodes import Leaf, Node, Term
 from ..expr.walk import substitute_nodes
-from ..jacobian.object import Jacobian, Layout, factor_nodes, resolve_factors
+from ..jacobian.object import Jacobian, Layout, factor_nodes
 from ..jacobian.structure import structure_of
+from ..jacobian.values import factor_values
 from ..simplify.network import finalize
 from ..trace.array import TracedArray, as_node, traced
 from ..trace.session import Level, Session
@@ -225,7 +226,7 @@ def _object(
         lifted = lift(nodes) if lift is not None else nodes
         if inside:
             return settle(session, lifted)
-        return resolve_factors(lifted, bindings)
+        return factor_values(lifted, bindings)
 
     dtype = np.result_type(out.dtype, leaf.dtype)
     return Jacobian.build(
@@ -237,5 +238,3 @@ def _nested(outs: Outputs, per_out: Sequence[Any]) -> Any:
     stream = iter(per_out)
     rest = [next(stream) for _ in outs.nodes]
     return outs.rebuild(rest)
-
-

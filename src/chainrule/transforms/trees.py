@@ -57,9 +57,7 @@ def unflatten(spec: optree.PyTreeSpec, leaves: Any) -> Tree:
 
 def paths(spec: optree.PyTreeSpec) -> list[str]:
     """A readable path for every leaf, such as ``[0]['w']``."""
-    return [
-        "".join(f"[{entry!r}]" for entry in path) for path in optree.treespec_paths(spec)
-    ]
+    return ["".join(f"[{entry!r}]" for entry in path) for path in optree.treespec_paths(spec)]
 
 
 def is_array(value: Any) -> bool:
@@ -69,9 +67,7 @@ def is_array(value: Any) -> bool:
 
 def differentiable_leaf(value: Any, where: str) -> Any:
     """A primal: a float (or complex) array, scalar or traced array; else a clear error."""
-    if isinstance(value, TracedArray):
-        kind = value.dtype.kind
-    elif isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, TracedArray) or isinstance(value, np.ndarray | np.generic):
         kind = value.dtype.kind
     elif isinstance(value, bool | int):
         kind = "i"
@@ -95,5 +91,3 @@ def differentiable_leaf(value: Any, where: str) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.itemsize not in (4, 8, 16):
         raise TypeError(f"{where} has dtype {value.dtype}: use float32, float64 or complex")
     return value
-
-

@@ -120,5 +120,3 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     return tuple(np.lib.array_utils.normalize_axis_tuple(axis, ndim))
-
-

@@ -137,9 +137,7 @@ def cross(
     a, b = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
     if a.shape[-1] != 3 or b.shape[-1] != 3:
         raise ValueError("cross: both operands need 3 components along the axis")
-    parts = [
-        a[..., i] * b[..., j] - a[..., j] * b[..., i] for i, j in ((1, 2), (2, 0), (0, 1))
-    ]
+    parts = [a[..., i] * b[..., j] - a[..., j] * b[..., i] for i, j in ((1, 2), (2, 0), (0, 1))]
     return np.moveaxis(np.stack(parts, axis=-1), -1, axisc)
 
 
@@ -164,7 +162,9 @@ def _parse(subscripts: str, ranks: list[int]) -> tuple[list[list[str]], list[str
             before, _, after = term.partition("...")
             hidden = rank - len(before) - len(after)
             if hidden < 0:
-                raise ValueError(f"einsum: {term!r} has more letters than the operand's {rank} axes")
+                raise ValueError(
+                    f"einsum: {term!r} has more letters than the operand's {rank} axes"
+                )
             widest = max(widest, hidden)
             dots = [f"...{hidden - i}" for i in range(hidden)]
             parsed.append([*before, *dots, *after])

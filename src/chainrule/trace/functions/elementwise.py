@@ -19,9 +19,20 @@ __all__ = ["elementwise"]
 
 # NumPy's and SciPy's names where they differ from ours.
 _ALIASES = {"absolute": "abs", "conjugate": "conj", "true_divide": "divide", "psi": "digamma"}
-_SPECIAL = (
-    "expit logit log_expit erf erfc erfinv gammaln digamma xlogy xlog1py i0e i1e"
-).split()
+_SPECIAL = [
+    "expit",
+    "logit",
+    "log_expit",
+    "erf",
+    "erfc",
+    "erfinv",
+    "gammaln",
+    "digamma",
+    "xlogy",
+    "xlog1py",
+    "i0e",
+    "i1e",
+]
 
 
 def elementwise(op: str, function: Any) -> Callable[..., Any]:
@@ -229,14 +240,18 @@ def nan_to_num(
 
 
 @implements(np.isclose)
-def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
+def isclose(
+    a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> Any:
     close = np.abs(a - b) <= atol + rtol * np.abs(b)
     close = np.logical_or(close, np.equal(a, b))
     return np.logical_or(close, np.isnan(a) & np.isnan(b)) if equal_nan else close
 
 
 @implements(np.allclose)
-def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+def allclose(
+    a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> bool:
     return bool(np.all(isclose(a, b, rtol, atol, equal_nan)))
 
 

@@ -206,9 +206,7 @@ def nonzero_tables(mask: Node) -> list[Node]:
         )
     length = int(value)
     session.guard(count, length, user_line())
-    return [
-        Call("nonzero", (length,), np.dtype(np.intp), (mask,), (), i) for i in range(mask.ndim)
-    ]
+    return [Call("nonzero", (length,), np.dtype(np.intp), (mask,), (), i) for i in range(mask.ndim)]
 
 
 def _wrapped(table: Node, extent: int, axis: int) -> Node:
@@ -220,9 +218,7 @@ def _wrapped(table: Node, extent: int, axis: int) -> Node:
             low, high = int(np.min(values)), int(np.max(values))
             if low < -extent or high >= extent:
                 bad = low if low < -extent else high
-                raise IndexError(
-                    f"index {bad} is out of bounds for axis {axis} with size {extent}"
-                )
+                raise IndexError(f"index {bad} is out of bounds for axis {axis} with size {extent}")
     if isinstance(table, Call) and table.op in ("nonzero", "argsort"):
         return table
     table = cast(table, np.dtype(np.intp))
@@ -251,17 +247,13 @@ def _written(whole: Node, region: Region, part: Node) -> Node:
     """``whole`` with a region replaced; of repeated indices the last one counts."""
     if 0 in region.shape:
         return whole
-    inner: tuple[Sub, ...] = tuple(
-        out if isinstance(out, int) else const(0) for out in region.out
-    )
+    inner: tuple[Sub, ...] = tuple(out if isinstance(out, int) else const(0) for out in region.out)
     factors: list[Factor] = [(part, inner)]
     if region.tables:
         winner, subs = _last_writer(region, whole.shape)
         factors.append((winner, subs))
     flags = [f for f in factors if f[0] is not part]
-    value = Draft(
-        whole.shape, whole.dtype, 1, dict(region.extents), factors, region.subs
-    ).finish()
+    value = Draft(whole.shape, whole.dtype, 1, dict(region.extents), factors, region.subs).finish()
     if flags:
         mask = Draft(
             whole.shape, np.dtype(bool), 1, dict(region.extents), flags, region.subs
@@ -339,9 +331,7 @@ def add_at(a: TracedArray, key: Any, value: Any) -> None:
     whole = a.node
     if 0 in region.shape:
         return
-    draft = Draft(
-        whole.shape, whole.dtype, 1, dict(region.extents), [(part, inner)], region.subs
-    )
+    draft = Draft(whole.shape, whole.dtype, 1, dict(region.extents), [(part, inner)], region.subs)
     a.assign(Sum(whole.shape, whole.dtype, ((1, whole), (1, draft.finish()))))
 
 
@@ -462,4 +452,3 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     n = min(a.shape)
     index = np.arange(n)
     a[(index,) * a.ndim] = val
-

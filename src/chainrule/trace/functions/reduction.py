@@ -174,7 +174,13 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
 
 @implements(np.cumulative_sum)
 def cumulative_sum(
-    x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+    x: Any,
+    /,
+    *,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    include_initial: bool = False,
 ) -> Any:
     result = cumsum(x, axis, dtype)
     if include_initial:
@@ -229,5 +235,3 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     if x is not None and np.ndim(x) > 1:
         steps = np.moveaxis(steps, axis, -1)
     return np.sum(steps * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
-
-

@@ -247,7 +247,9 @@ def concatenate(
 
 
 @implements(np.stack)
-def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
+def stack(
+    arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = None
+) -> Any:
     values = list(arrays)
     shapes = {np.shape(v) for v in values}
     if len(shapes) != 1:
@@ -616,4 +618,3 @@ def ndim_(a: Any) -> int:
 def size_(a: Any, axis: int | None = None) -> int:
     node = node_array(a)
     return node.size if axis is None else node.shape[axis_of(axis, node.ndim)]
-
