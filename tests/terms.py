@@ -53,18 +53,21 @@ def term_value(term: Term, values: dict[Node, Any], instead: tuple[int, Any] | N
         if any(subscript(c, point, values, lenient=True) < 0 for c in term.constraints):
             continue
         product: Any = bool(term.coef) if boolean else term.coef
+        chosen = True
         for position, (node, subs) in enumerate(term.factors):
             index = tuple(subscript(s, point, values) for s in subs)
             assert all(0 <= i < n for i, n in zip(index, node.shape, strict=True)), (term, index)
             entry = values[node][index]
             if instead is not None and position == instead[0]:
                 entry = instead[1][index]
-            if node.dtype.kind == "b":
-                product = product if entry else 0
-            else:
+            if node.dtype.kind != "b":
                 product = product * entry
+            elif not entry:
+                chosen = False
         where = tuple(subscript(s, point, values) for s in term.out)
         assert all(0 <= i < n for i, n in zip(where, term.shape, strict=True)), (term, where)
+        if not chosen:
+            continue
         result[where] = bool(result[where] or product) if boolean else result[where] + product
     return result
 
