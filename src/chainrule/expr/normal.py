@@ -242,7 +242,10 @@ def _interned(
         and _is_identity(factors[0], out, draft.shape, extents)
     ):
         node = factors[0][0]
-        return node if node.dtype == draft.dtype else _cast(node, draft.dtype)
+        if node.dtype == draft.dtype:
+            return node
+        if node.dtype.kind != "b":  # a boolean factor goes on selecting
+            return _cast(node, draft.dtype)
     return Term(draft.shape, draft.dtype, coef, extents, factors, out, tuple(draft.constraints))
 
 
