@@ -11,14 +11,17 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
-settings.register_profile(
-    "deterministic",
+# The same programs on every run. A failure is shown as it was met, which takes no time;
+# `--hypothesis-profile=shrink` looks for the smallest program that fails in the same way.
+COMMON = settings(
     derandomize=True,
     deadline=None,
     database=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+settings.register_profile("shrink", COMMON)
+settings.register_profile("deterministic", COMMON, phases=[Phase.explicit, Phase.generate])
 settings.load_profile("deterministic")
