@@ -13,7 +13,7 @@ from ..expr.walk import dependents, topological
 
 __all__ = ["batched"]
 
-UNBATCHABLE = {"nonzero", "last_writer"}
+UNBATCHABLE = {"nonzero"}
 
 
 def batched(

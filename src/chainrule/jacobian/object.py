@@ -333,7 +333,7 @@ class Jacobian:
     __rmul__ = __mul__
 
     def __truediv__(self, number: Any) -> Jacobian:
-        return self * (1 / number)
+        return self.__mul__(1 / number)
 
     def __neg__(self) -> Jacobian:
         return self * -1

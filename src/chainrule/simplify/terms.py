@@ -127,7 +127,8 @@ def derived(draft: Draft) -> Node:
     while len(draft.factors) > 1 and cancel(draft):
         pass
     for position, (node, _) in enumerate(draft.factors):
-        if isinstance(node, Call) and node.op in APPLY:
-            if APPLY[node.op](draft, position, derived):
-                return derived(draft)
+        if not isinstance(node, Call) or node.op not in APPLY:
+            continue
+        if APPLY[node.op](draft, position, derived):
+            return derived(draft)
     return draft.finish()

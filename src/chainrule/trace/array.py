@@ -247,7 +247,11 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         )
 
     def __float__(self) -> float:
-        self._no_number("float()", "leave float() out: a 0-d array computes like a number")
+        self._no_number(
+            "float()",
+            "leave float() out: a 0-d array computes like a number; use np.sin(x) for math.sin(x), "
+            "and chainrule.numpy.zeros for an array that traced values are written into",
+        )
 
     def __int__(self) -> int:
         self._no_number("int()", "leave int() out, or use np.floor(x), np.rint(x), x.astype(...)")
@@ -280,7 +284,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         OPERATORS["setitem"](self, key, value)
 
     def _inplace(self, ufunc: Any, other: Any) -> TracedArray:
-        result = ufunc(self, other)
+        result: TracedArray = ufunc(self, other)
         if result.shape != self.shape:
             raise ValueError(
                 f"non-broadcastable output operand with shape {self.shape} doesn't match the "
@@ -365,7 +369,8 @@ def unsupported(name: str) -> NoReturn:
     raise TraceError(
         located(
             f"{name} is not supported on traced arrays",
-            "write it with supported NumPy functions, or state its derivative with chainrule.custom",
+            "write it with supported NumPy functions, or state its derivative with "
+            "chainrule.custom",
         )
     )
 

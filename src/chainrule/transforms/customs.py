@@ -48,7 +48,7 @@ def _pieces(call: Call) -> list[Piece]:
         whole = [session.new_leaf(a.shape[k:], a.dtype) for a in args]
         pieces = _with_batch(pieces, dict(zip(examples, whole, strict=True)), sizes[k])
         examples = whole
-    final = dict(zip(examples, args, strict=True))
+    final: dict[Node, Node] = dict(zip(examples, args, strict=True))
     return [_replaced(p, final) for p in pieces]
 
 

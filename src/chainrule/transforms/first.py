@@ -254,7 +254,8 @@ def _cotangents(values: Tree, like: Tree, seeds: Sequence[Leaf]) -> list[Any]:
     for value, seed in zip(flat, seeds, strict=True):
         if np.shape(value) != seed.shape:
             raise ValueError(
-                f"the cotangent has shape {np.shape(value)}, the result of the function {seed.shape}"
+                f"the cotangent has shape {np.shape(value)}, the result of the function "
+                f"{seed.shape}"
             )
         result.append(value if hasattr(value, "node") else np.asarray(value, seed.dtype))
     return result

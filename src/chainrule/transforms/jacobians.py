@@ -40,7 +40,7 @@ def _put_together(fixed: Any, values: Any) -> Jacobian:
 
 
 optree.register_pytree_node(
-    Jacobian,
+    Jacobian,  # type: ignore[arg-type]
     _take_apart,  # type: ignore[arg-type]
     _put_together,  # type: ignore[arg-type]
     namespace=NAMESPACE,
@@ -63,7 +63,7 @@ def _as_traced(j: Jacobian) -> TracedArray:
     result = traced(node)
     if j.layout == "denominator":
         n_out = len(j.out_shape)
-        result = np.transpose(result, [*range(n_out, j.ndim), *range(n_out)])  # type: ignore[assignment, arg-type]
+        result = np.transpose(result, [*range(n_out, j.ndim), *range(n_out)])  # type: ignore[assignment]
     return result
 
 

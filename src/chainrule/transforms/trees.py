@@ -27,7 +27,7 @@ def _register(kind: type) -> None:
         return [getattr(value, name) for name in names], None, names
 
     def put_together(_: None, children: Any) -> Any:
-        result = object.__new__(kind)
+        result: Any = object.__new__(kind)
         for name, child in zip(names, children, strict=True):
             object.__setattr__(result, name, child)
         return result
@@ -43,7 +43,7 @@ def flatten(tree: Tree) -> tuple[list[Any], optree.PyTreeSpec]:
     """Leaves and structure; dataclasses met for the first time are registered."""
     while True:
         leaves, spec = optree.tree_flatten(tree, none_is_leaf=False, namespace=NAMESPACE)
-        fresh = {type(leaf) for leaf in leaves if _unregistered(leaf)}
+        fresh: set[Any] = {type(leaf) for leaf in leaves if _unregistered(leaf)}
         if not fresh:
             return leaves, spec
         for kind in fresh:
@@ -67,7 +67,7 @@ def is_array(value: Any) -> bool:
 
 def differentiable_leaf(value: Any, where: str) -> Any:
     """A primal: a float (or complex) array, scalar or traced array; else a clear error."""
-    if isinstance(value, TracedArray) or isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, TracedArray | np.ndarray | np.generic):
         kind = value.dtype.kind
     elif isinstance(value, bool | int):
         kind = "i"

@@ -17,6 +17,7 @@ __all__ = [
     "axes_of",
     "axis_of",
     "broadcast_nodes",
+    "existing",
     "implements",
     "node_array",
     "operands",
@@ -40,6 +41,11 @@ def implements(*functions: Any, method: str | None = None) -> Callable[[F], F]:
         return implementation
 
     return register
+
+
+def existing(*names: str) -> list[Any]:
+    """The NumPy functions of these names that the installed NumPy has."""
+    return [getattr(np, name) for name in names if hasattr(np, name)]
 
 
 def ufunc(*keys: Any) -> Callable[[F], F]:

@@ -95,8 +95,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
         axes_a, axes_b = list(range(x.ndim - axes, x.ndim)), list(range(axes))
     else:
         first, second = axes
-        axes_a = [first] if isinstance(first, int | np.integer) else list(first)
-        axes_b = [second] if isinstance(second, int | np.integer) else list(second)
+        axes_a = [int(first)] if isinstance(first, int | np.integer) else list(first)
+        axes_b = [int(second)] if isinstance(second, int | np.integer) else list(second)
     axes_a = [axis_of(i, x.ndim) for i in axes_a]
     axes_b = [axis_of(i, y.ndim) for i in axes_b]
     if len(axes_a) != len(axes_b) or any(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...expr.build import cast, filled
 from ..array import TracedArray, as_node, traced
-from .common import implements
+from .common import existing, implements
 
 __all__ = ["full", "traced_constant"]
 
@@ -81,7 +81,7 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     return traced(a.node, weak=a.weak)
 
 
-@implements(np.astype)
+@implements(*existing("astype"))
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     return traced(cast(x.node, np.dtype(dtype)))
 

@@ -100,15 +100,18 @@ def multiplied(x: Node, y: Node, dtype: np.dtype[Any]) -> Node:
     return product(x, y, dtype=dtype)
 
 
+_FAST_POWERS: dict[Any, Any] = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
+
+
 def power(a: Any, b: Any) -> TracedArray:
     """``a ** b`` with NumPy's fast paths for the exponents 2, 1/2, 1 and -1."""
-    if isinstance(a, TracedArray) and isinstance(b, int | float) and not isinstance(b, bool):
-        if a.dtype.kind in "fc":
-            fast = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}.get(b)
-            if fast is not None:
-                return fast(a)  # type: ignore[no-any-return]
-            if b == 1:
-                return traced(a.node, weak=a.weak)
+    number = isinstance(b, int | float) and not isinstance(b, bool)
+    if number and isinstance(a, TracedArray) and a.dtype.kind in "fc":
+        fast = _FAST_POWERS.get(b)
+        if fast is not None:
+            return fast(a)  # type: ignore[no-any-return]
+        if b == 1:
+            return traced(a.node, weak=a.weak)
     return UFUNCS[np.power](a, b)  # type: ignore[no-any-return]
 
 
@@ -213,7 +216,8 @@ def real(a: TracedArray) -> TracedArray:
 def imag(a: TracedArray) -> TracedArray:
     if a.dtype.kind == "c":
         return traced(map_("imag", a.node))
-    return a * 0
+    zero: TracedArray = a * 0
+    return zero
 
 
 @implements(np.angle)

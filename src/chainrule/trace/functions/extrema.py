@@ -13,7 +13,7 @@ from ...expr.calls import call
 from ...expr.nodes import Const, Node
 from ...expr.subs import Sub
 from ..array import TracedArray, traced
-from .common import axes_of, axis_of, implements, node_array, ufunc
+from .common import axes_of, axis_of, existing, implements, node_array, ufunc
 from .indexing import nonzero_tables
 from .reduction import keep_dims, masked
 
@@ -79,7 +79,7 @@ def _along(position: int, node: Node, act: Any) -> Node:
     return permute(result, [order.index(i) for i in range(node.ndim)])
 
 
-@implements(np.cumulative_prod)
+@implements(*existing("cumulative_prod"))
 def cumulative_prod(
     x: Any,
     /,

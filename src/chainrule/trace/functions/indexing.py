@@ -107,7 +107,8 @@ def _expanded(key: tuple[Any, ...], shape: tuple[int, ...]) -> list[Any]:
         used += mask if mask is not None else 1
     if used > len(shape):
         raise IndexError(
-            f"too many indices for array: array is {len(shape)}-dimensional, but {used} were indexed"
+            f"too many indices for array: array is {len(shape)}-dimensional, but {used} were "
+            "indexed"
         )
     dots = sum(item is Ellipsis for item in key)
     if dots > 1:
@@ -267,7 +268,7 @@ def _last_writer(region: Region, shape: tuple[int, ...]) -> tuple[Node, tuple[Su
     """A mask over the table labels: True where no later entry writes the same element."""
     joint = np.broadcast_shapes(*(t.shape for t in region.tables))
     tables = tuple(broadcast(t, joint) for t in _wrapped_tables(region))
-    node = Call("last_writer", joint, np.dtype(bool), tables, ())
+    node = Call("last_writer", joint, np.dtype(bool), tables, (len(joint),))
     return node, tuple(range(len(joint)))
 
 
@@ -283,7 +284,7 @@ def setitem(a: TracedArray, key: Any, value: Any) -> None:
     mask = key if not isinstance(key, tuple) and _mask_rank(key) is not None else None
     if mask is not None and np.ndim(value) == 0:
         chosen = np.reshape(mask, np.shape(mask) + (1,) * (a.ndim - np.ndim(mask)))
-        filled = np.where(chosen, OPERATORS["astype"](value, a.dtype), traced(a.node))
+        filled: Any = np.where(chosen, OPERATORS["astype"](value, a.dtype), traced(a.node))
         a.assign(cast(filled.node, a.dtype))
         return
     region = region_of(key, a.shape)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..array import METHODS, TracedArray, traced
+from ..array import METHODS, TracedArray, as_node, traced
 from .elementwise import cast_to, imag, real
 from .shape import moved
 
@@ -16,9 +16,9 @@ for _name in ("prod", "max", "min", "cumprod", "argmax", "argmin", "any", "all",
     METHODS[_name] = getattr(np, _name)
 METHODS["conj"] = METHODS["conjugate"] = np.conjugate
 METHODS["take"] = np.take
-METHODS["sort"] = lambda a, *args, **kwargs: a.assign(np.sort(a, *args, **kwargs).node)
+METHODS["sort"] = lambda a, *args, **kwargs: a.assign(as_node(np.sort(a, *args, **kwargs)))
 METHODS["fill"] = lambda a, value: a.__setitem__(..., value)
-METHODS["flatten"] = lambda a, order="C": traced(np.ravel(a, order).node)
+METHODS["flatten"] = lambda a, order="C": traced(as_node(np.ravel(a, order)))
 METHODS["view"] = lambda a, *_: a
 METHODS["diagonal"] = np.diagonal
 

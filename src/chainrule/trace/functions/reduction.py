@@ -12,7 +12,7 @@ from ...expr.draft import Draft
 from ...expr.nodes import Const, Node
 from ...expr.subs import affine
 from ..array import TracedArray, traced
-from .common import axes_of, axis_of, implements, node_array, ufunc
+from .common import axes_of, axis_of, existing, implements, node_array, ufunc
 
 __all__ = ["keep_dims", "masked"]
 
@@ -37,7 +37,8 @@ def masked(node: Node, where: Any, fill: Any) -> Node:
 
 def _sum_dtype(node: Node, dtype: Any) -> np.dtype[Any]:
     if dtype is not None:
-        return np.dtype(dtype)
+        wanted: np.dtype[Any] = np.dtype(dtype)
+        return wanted
     if node.dtype.kind in "bi" and node.dtype.itemsize < 8:
         return np.dtype(np.int64)
     return node.dtype
@@ -73,7 +74,8 @@ def _count(node: Node, axes: tuple[int, ...], where: Any, keepdims: bool) -> Any
 
 def _float(node: Node, dtype: Any) -> np.dtype[Any]:
     if dtype is not None:
-        return np.dtype(dtype)
+        wanted: np.dtype[Any] = np.dtype(dtype)
+        return wanted
     return node.dtype if node.dtype.kind in "fc" else np.dtype(float)
 
 
@@ -139,10 +141,10 @@ def var(
         squares = np.square(deviation)
     keepdims = keepdims is True
     total = np.sum(squares, axis=axes, dtype=dtype, keepdims=keepdims, where=where)
-    count = _count(node, axes, where, keepdims)
-    if isinstance(count, TracedArray | np.ndarray | np.generic):
-        return np.divide(total, np.maximum(count - ddof, 0))
-    return np.divide(total, max(count - ddof, 0))
+    free: Any = _count(node, axes, where, keepdims) - ddof
+    if isinstance(free, TracedArray | np.ndarray | np.generic):
+        return np.divide(total, np.maximum(free, 0))
+    return np.divide(total, max(free, 0))
 
 
 @implements(np.std, method="std")
@@ -172,7 +174,7 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     return traced(draft.finish())
 
 
-@implements(np.cumulative_sum)
+@implements(*existing("cumulative_sum"))
 def cumulative_sum(
     x: Any,
     /,

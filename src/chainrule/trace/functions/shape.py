@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -15,7 +16,7 @@ from ...expr.nodes import Node, Sum
 from ...expr.ops import join_dtypes
 from ...expr.subs import Sub, add, affine, modulo
 from ..array import OPERATORS, TracedArray, traced
-from .common import axes_of, axis_of, implements, node_array
+from .common import axes_of, axis_of, existing, implements, node_array
 
 __all__ = ["concatenated", "moved"]
 
@@ -24,22 +25,24 @@ def _inverse(axes: Sequence[int]) -> list[int]:
     return [list(axes).index(i) for i in range(len(axes))]
 
 
+def _handle(a: Any) -> TracedArray:
+    return a if isinstance(a, TracedArray) else traced(node_array(a))
+
+
 def moved(a: Any, axes: Sequence[int]) -> TracedArray:
     """A transposed view."""
-    if not isinstance(a, TracedArray):
-        a = traced(node_array(a))
+    array = _handle(a)
     axes = tuple(axes)
     back = _inverse(axes)
-    return a.view_by(
+    return array.view_by(
         lambda node: build.permute(node, axes), lambda whole, part: build.permute(part, back)
     )
 
 
 def _reshaped(a: Any, shape: tuple[int, ...]) -> TracedArray:
-    if not isinstance(a, TracedArray):
-        a = traced(node_array(a))
-    old = a.shape
-    return a.view_by(
+    array = _handle(a)
+    old = array.shape
+    return array.view_by(
         lambda node: build.reshape(node, shape), lambda whole, part: build.reshape(part, old)
     )
 
@@ -330,7 +333,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     else:
         cuts = [0, *(int(i) for i in indices_or_sections), extent]
     lead = (slice(None),) * position
-    return [ary[(*lead, slice(a, b))] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [ary[(*lead, slice(a, b))] for a, b in pairwise(cuts)]
 
 
 @implements(np.split)
@@ -352,7 +355,7 @@ def vsplit(ary: Any, indices_or_sections: Any) -> Any:
     return split(ary, indices_or_sections, 0)
 
 
-@implements(np.unstack)
+@implements(*existing("unstack"))
 def unstack(x: Any, /, *, axis: int = 0) -> Any:
     return tuple(np.moveaxis(x, axis, 0))
 
@@ -370,7 +373,7 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
         n = int(counts.reshape(()))
         if n * node.size == 0:
             return traced(build.zeros(_with(node.shape, position, n * extent), node.dtype))
-        wide = np.broadcast_to(
+        wide: Any = np.broadcast_to(
             np.expand_dims(traced(node), position + 1), _insert(node.shape, position + 1, n)
         )
         return np.reshape(wide, _with(node.shape, position, n * extent))
