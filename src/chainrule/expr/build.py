@@ -272,17 +272,17 @@ def einsum(
     """NumPy's einsum over integer labels (extent 1 broadcasts; labels may repeat)."""
     extents: dict[int, int] = {}
     for node, labels in operands:
-        for axis, label in enumerate(labels):
-            extents[label] = max(extents.get(label, 1), node.shape[axis])
-            if node.shape[axis] == 0:
-                extents[label] = 0
+        for label, extent in zip(labels, node.shape, strict=True):
+            known = extents.get(label)
+            if known is None or known == 1 or extent == 0:
+                extents[label] = extent
     factors: list[Factor] = []
     for node, labels in operands:
-        subs = tuple(
-            label if node.shape[axis] == extents[label] else const(0)
-            for axis, label in enumerate(labels)
-        )
-        factors.append((node, subs))
+        subs: list[Sub] = [
+            label if extent == extents[label] else const(0)
+            for label, extent in zip(labels, node.shape, strict=True)
+        ]
+        factors.append((node, tuple(subs)))
     if dtype is None:
         dtype = join_dtypes([dtype_of(n) for n, _ in operands])
     shape = tuple(extents[label] for label in out)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,46 +168,51 @@ def _finish_plain(draft: Draft) -> Node | None:
     whole = tuple(draft.out)
     if whole == tuple(ext) == tuple(range(len(ext))) and min(ext.values(), default=2) > 1:
         return _absorbed(draft, draft.factors, whole)  # the labels are numbered already
-    number: dict[int, Sub] = {}
-    extents: list[int] = []
-
-    def new(subs: Iterable[Sub]) -> tuple[Sub, ...] | None:
-        result = []
+    groups = tuple([subs for _, subs in draft.factors])
+    for subs in (whole, *groups):
         for sub in subs:
-            if isinstance(sub, int):
-                renamed = number.get(sub)
-                if renamed is None:
-                    extent = ext[sub]
-                    if extent > 1:
-                        renamed = len(extents)
-                        extents.append(extent)
-                    else:
-                        renamed = _NONE
-                    number[sub] = renamed
-                result.append(renamed)
-            elif sub.parts:
+            if type(sub) is not int and not isinstance(sub, int) and sub.parts:
                 return None
-            else:
-                result.append(sub)
-        return tuple(result)
-
-    out = new(draft.out)
-    if out is None:
-        return None
-    factors = []
-    for node, subs in draft.factors:
-        these = new(subs)
-        if these is None:
-            return None
-        factors.append((node, these))
-    if ext and min(ext.values()) <= 0:
+    found = _renamed(whole, groups, tuple(ext.items()))
+    if found is None:
         return zeros(draft.shape, draft.dtype)
-    if len(number) < len(ext):
-        for label, extent in ext.items():
-            if label not in number:
-                draft.coef = draft.coef * extent
-    draft.extents = dict(enumerate(extents))
+    out, inner, draft.extents, copies = found
+    if copies != 1:
+        draft.coef = draft.coef * copies
+    factors = [(pair[0], subs) for pair, subs in zip(draft.factors, inner, strict=True)]
     return _absorbed(draft, factors, out)
+
+
+@lru_cache(maxsize=4096)
+def _renamed(
+    out: tuple[Sub, ...],
+    groups: tuple[tuple[Sub, ...], ...],
+    sizes: tuple[tuple[int, int], ...],
+) -> tuple[tuple[Sub, ...], tuple[tuple[Sub, ...], ...], dict[int, int], int] | None:
+    """Labels numbered by appearance, unit labels gone: the new subscripts, the extents, and the
+    number of points of labels that do not occur.  None where a label has no points.
+    """
+    ext = dict(sizes)
+    if ext and min(ext.values()) <= 0:
+        return None
+    number: dict[int, Sub] = {}
+    extents: dict[int, int] = {}
+
+    def new(sub: Sub) -> Sub:
+        if not isinstance(sub, int):
+            return sub
+        renamed = number.get(sub)
+        if renamed is None:
+            renamed = _NONE
+            if ext[sub] > 1:
+                renamed = len(extents)
+                extents[renamed] = ext[sub]
+            number[sub] = renamed
+        return renamed
+
+    first = tuple([new(sub) for sub in out])
+    rest = tuple([tuple([new(sub) for sub in subs]) for subs in groups])
+    return first, rest, extents, prod(e for label, e in ext.items() if label not in number)
 
 
 def _absorbed(draft: Draft, factors: list[Factor], out: tuple[Sub, ...]) -> Node:
