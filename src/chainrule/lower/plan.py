@@ -161,7 +161,7 @@ class _Planner(Emitter):
         args = tuple(self._arg(n) for _, n in parts)
         dtypes = [type(n.value) if isinstance(n, Const) else n.dtype for _, n in parts]
         natural = join_dtypes([*dtypes, *(type(c) for c, _ in parts if c not in (1, -1))])
-        if natural != node.dtype:
+        if natural != node.dtype or (_BOOL in dtypes and natural != _BOOL):
             args = tuple(
                 Ref(self.cast(a.value, node.dtype)) if isinstance(a, Ref) else a for a in args
             )

@@ -16,6 +16,7 @@ from math import prod
 
 import numpy as np
 
+from ..expr.build import cast
 from ..expr.draft import Draft, opened, whole
 from ..expr.nodes import Factor, Node, Sum, Term
 from ..expr.subs import Sub, labels_of
@@ -60,9 +61,9 @@ def compress(term: Term, final: bool = False) -> Term:
     return term
 
 
-def _replace(term: Term, chosen: Sequence[int], node: Node, keep: Sequence[int]) -> Term | None:
+def _replace(term: Term, chosen: Sequence[int], node: Node, keep: Sequence[Sub]) -> Term | None:
     rest = [f for i, f in enumerate(term.factors) if i not in chosen]
-    summed = _labels([s for i in chosen for s in term.factors[i][1]]) - set(keep)
+    summed = _labels([s for i in chosen for s in term.factors[i][1]]) - _labels(keep)
     return Draft(
         term.shape,
         term.dtype,
@@ -83,6 +84,8 @@ def _same_labels(term: Term, final: bool) -> Term | None:
             masks = (a.dtype.kind == "b") + (b.dtype.kind == "b")
             if (masks == 1 and not final) or (masks == 2 and i > j):
                 continue
+            if masks == 2 and (a, sa) == (b, sb):
+                return _replace(term, (i, j), a, sa)
             order = sorted(_labels(sa))
             size = prod(term.extents[k] for k in order)
             if size > a.size and not (_bare(sa)):
@@ -113,6 +116,8 @@ def _contract_one(term: Term) -> Term | None:
         result = prod(term.extents[k] for k in keep)
         if result <= sum(n.size for n, _ in factors):
             dtype = np.result_type(*(n.dtype for n, _ in factors))
+            if dtype.kind == "b":  # masks are counted, not joined, where they are summed
+                dtype = term.dtype
             node = _combined(term, factors, keep, dtype)
             return _replace(term, chosen, node, keep)
     return None
@@ -229,7 +234,10 @@ def _distribute(first: Term, second: Term) -> Term | None:
     if sa != sb or a.shape != b.shape:
         return None
     dtype = np.result_type(a.dtype, b.dtype)
-    total = Sum(a.shape, dtype, ((first.coef, a), (second.coef, b)))
+    if dtype.kind == "b":
+        dtype = first.dtype
+    parts = ((first.coef, cast(a, dtype)), (second.coef, cast(b, dtype)))
+    total = Sum(a.shape, dtype, parts)
     factors = [*first.factors[:i], (total, sa), *first.factors[i + 1 :]]
     return Draft(
         first.shape,
