@@ -196,3 +196,20 @@ def test_windows_never_read_beyond_their_array() -> None:
             (value,) = evaluate([node], draw.bindings)
             np.testing.assert_array_equal(value, brute(node, draw.bindings))
             assert isinstance(node, Term) or not node.children or value.shape == node.shape
+
+
+def test_booleans_among_numbers_are_numbers() -> None:
+    m, x = Leaf(0, (3,), np.dtype(bool)), Leaf(1, (3,), FLOAT)
+    bindings = {m: np.array([True, False, True]), x: np.arange(3.0)}
+    node = linear((-1, m), (1, x))
+    np.testing.assert_array_equal(evaluate([node], bindings)[0], [-1, 1, 1])
+    count = Draft((), FLOAT, -2, {0: 3}, [(m, (0,))], []).finish()
+    assert evaluate([count], bindings)[0] == -4
+
+
+def test_python_scalars_are_leaves_of_their_dtype() -> None:
+    s, x = Leaf(0, (), FLOAT), Leaf(1, (2,), np.dtype(np.float32))
+    node = Draft((2,), FLOAT, 1, {0: 2}, [(s, ()), (x, (0,))], [0]).finish()
+    (value,) = evaluate([node], {s: 0.1, x: np.ones(2, np.float32)})
+    assert value.dtype == FLOAT
+    np.testing.assert_array_equal(value, [0.1, 0.1])

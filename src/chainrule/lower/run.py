@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from ..expr.nodes import Leaf, Node
 from ..expr.walk import substitute_nodes, topological
 from .numpy_backend import NumpyProgram
@@ -68,7 +70,13 @@ def evaluate(outputs: Sequence[Node], bindings: Mapping[Any, Any]) -> list[Any]:
     if not outputs:
         return []
     program = program_for(outputs)
-    return list(program(*[bindings[leaf] for leaf in program.plan.leaves]))
+    return list(program(*[_array(bindings[leaf], leaf) for leaf in program.plan.leaves]))
+
+
+def _array(value: Any, leaf: Leaf) -> Any:
+    """A value for a leaf: Python scalars would be weak where the leaf is not."""
+    weak = type(value) in (float, int, complex, bool)
+    return np.asarray(value, leaf.dtype) if weak else value
 
 
 def evaluate_given(outputs: Sequence[Node], known: Mapping[Node, Any]) -> list[Any]:
