@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import scipy.special
 
-from ..expr.build import is_zero, linear, map_, product
+from ..expr.build import cast, is_zero, linear, map_, product
 from ..expr.nodes import Const, Map, Node, Scalar
 
 __all__ = ["Num", "Operand", "fn", "node_of"]
@@ -103,6 +103,8 @@ def fn(op: str, *args: Operand, params: tuple[object, ...] = ()) -> Num:
             return Num(map_("square", nodes[0]))
         if exponent == -1:
             return fn("reciprocal", Num(nodes[0]))
+    if op == "reciprocal" and nodes[0].dtype.kind in "biu":
+        nodes[0] = cast(nodes[0], np.dtype(float))  # NumPy's integer reciprocal is 0
     if op == "reciprocal" and isinstance(nodes[0], Map) and nodes[0].op == "reciprocal":
         return Num(nodes[0].args[0])
     return Num(map_(op, *nodes, params=params))
