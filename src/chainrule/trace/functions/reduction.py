@@ -65,11 +65,14 @@ def sum_(
     return result if initial is _NO else result + initial
 
 
-def _count(node: Node, axes: tuple[int, ...], where: Any, keepdims: bool) -> Any:
+def _count(
+    node: Node, axes: tuple[int, ...], where: Any, keepdims: bool, dtype: np.dtype[Any]
+) -> Any:
+    """How many elements each mean is over; an array (of the result's dtype) under a mask."""
     if where is True or where is _NO:
         return prod(node.shape[i] for i in axes)
     mask = np.broadcast_to(where, node.shape)
-    return np.sum(mask, axis=axes, keepdims=keepdims)
+    return np.sum(mask, axis=axes, keepdims=keepdims).astype(dtype)
 
 
 def _float(node: Node, dtype: Any) -> np.dtype[Any]:
@@ -93,8 +96,7 @@ def mean(
     axes = axes_of(axis, node.ndim)
     keepdims = keepdims is True
     total = sum_(a, axes, _float(node, dtype), keepdims=keepdims, where=where)
-    count = _count(node, axes, where, keepdims)
-    return np.divide(total, count)
+    return np.divide(total, _count(node, axes, where, keepdims, total.dtype))
 
 
 @implements(np.average)
@@ -141,7 +143,7 @@ def var(
         squares = np.square(deviation)
     keepdims = keepdims is True
     total = np.sum(squares, axis=axes, dtype=dtype, keepdims=keepdims, where=where)
-    free: Any = _count(node, axes, where, keepdims) - ddof
+    free: Any = _count(node, axes, where, keepdims, total.dtype) - ddof
     if isinstance(free, TracedArray | np.ndarray | np.generic):
         return np.divide(total, np.maximum(free, 0))
     return np.divide(total, max(free, 0))
