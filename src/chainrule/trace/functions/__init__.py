@@ -3,12 +3,15 @@
 from . import (
     contraction,
     creation,
+    diagonals,
     elementwise,
     extrema,
     indexing,
+    joining,
     linalg,
     methods,
     reduction,
+    repeating,
     shape,
     special,
 )
@@ -16,12 +19,15 @@ from . import (
 __all__ = [
     "contraction",
     "creation",
+    "diagonals",
     "elementwise",
     "extrema",
     "indexing",
+    "joining",
     "linalg",
     "methods",
     "reduction",
+    "repeating",
     "shape",
     "special",
 ]
