@@ -16,7 +16,7 @@ from ..expr.draft import Draft
 from ..expr.nodes import Map, Node, Term
 from ..expr.subs import Sub
 from ..rules.local import Piece, local_jacobian
-from ..simplify.network import compress, finalize, merge
+from ..simplify.network import absorb, compress, finalize, merge
 from ..simplify.terms import cancel, open_views
 from .sweep import active_nodes
 
@@ -47,6 +47,7 @@ def reverse_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
         if node in wanted:
             found[node] = finalize(terms)
             continue
+        terms = absorb(terms)
         if not terms:
             continue
         for piece in local_jacobian(node):
@@ -88,7 +89,7 @@ def forward_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
                     made = _join(term, piece, piece.into, piece.out, piece.arg.ndim, shape, False)
                     if made is not None:
                         parts.append(made)
-            known[node] = merge(parts)
+            known[node] = absorb(merge(parts))
         results.append(finalize(known.get(output, [])))
     return results
 

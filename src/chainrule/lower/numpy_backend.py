@@ -195,7 +195,11 @@ class _Writer:
 
     def _combine(self, step: Combine) -> str:
         text = ""
-        for coef, arg in zip(step.coefs, step.args, strict=True):
+        lines = []
+        for number, (coef, arg) in enumerate(zip(step.coefs, step.args, strict=True)):
+            if number and number % 16 == 0:  # a long sum takes several statements
+                lines.append(f"v{step.target} = {text}")
+                text = f"v{step.target}"
             value = self._arg(arg)
             if not text:
                 if coef == -1:
@@ -212,7 +216,7 @@ class _Writer:
                 text = f"np.add({text}, np.multiply({value}, {self._const(coef)}))"
         if len(step.args) == 1 and step.coefs[0] == 1:
             text = f"np.array({text})"
-        return f"v{step.target} = {text}"
+        return "\n    ".join([*lines, f"v{step.target} = {text}"])
 
     def _place(self, step: Place) -> str:
         buffer, value = step.inputs

@@ -16,13 +16,13 @@ from math import prod
 
 import numpy as np
 
-from ..expr.build import cast
+from ..expr.build import cast, is_zero
 from ..expr.draft import Draft, opened, whole
 from ..expr.nodes import Factor, Node, Sum, Term
 from ..expr.subs import Sub, labels_of
 from .sums import accumulate
 
-__all__ = ["compress", "finalize", "merge", "stored_size"]
+__all__ = ["absorb", "compress", "finalize", "merge", "stored_size"]
 
 
 def _labels(subs: Sequence[Sub]) -> set[int]:
@@ -260,13 +260,17 @@ def is_dense(term: Term) -> bool:
     )
 
 
+def absorb(terms: Sequence[Term]) -> list[Term]:
+    """One dense term, where one term is dense or all together are larger than the dense value."""
+    if len(terms) < 2:
+        return list(terms)
+    dense = prod(terms[0].shape)
+    if any(is_dense(t) for t in terms) or stored_size(terms) > dense:
+        total = accumulate(terms, terms[0].shape, terms[0].dtype)
+        return [whole(total)] if not is_zero(total) else []
+    return list(terms)
+
+
 def finalize(terms: Sequence[Term]) -> list[Term]:
-    """Merge once more; where one term is dense, or all together are larger, one dense term."""
-    merged = merge([compress(t, final=True) for t in terms])
-    if len(merged) < 2:
-        return merged
-    dense = prod(merged[0].shape)
-    if any(is_dense(t) for t in merged) or stored_size(merged) > dense:
-        total = accumulate(merged, merged[0].shape, merged[0].dtype)
-        return [whole(total)]
-    return merged
+    """What is stored: masks multiplied in, merged, dense where that is smaller."""
+    return absorb(merge([compress(t, final=True) for t in terms]))

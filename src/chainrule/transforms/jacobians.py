@@ -127,8 +127,9 @@ def jacobian(
     Returns a function of the same arguments giving a :class:`chainrule.Jacobian` of shape
     out + in (``layout="denominator"``: in + out); trees of results and of arguments nest, results
     outside.  ``mode`` orders the evaluation: "forward" accumulates from the inputs, "reverse" from
-    the outputs, "auto" chooses.  ``symmetric`` (per argument): the derivative over symmetric
-    matrices.  ``(J, aux)`` with ``has_aux``.
+    the outputs; "auto" takes the reverse sweep, which also compresses across the graph.
+    ``symmetric`` (per argument): the derivative over symmetric matrices.  ``(J, aux)`` with
+    ``has_aux``.
 
     >>> import numpy as np, chainrule as cr
     >>> J = cr.jacobian(np.tanh)(np.zeros(1000))
