@@ -240,3 +240,18 @@ case("diagonal-axes", lambda np, x: np.diagonal(x, axis1=0, axis2=2), normal(2, 
 case("diagonal-axes-offset", lambda np, x: np.diagonal(x, 1, -1, 0), normal(3, 2, 3))
 case("diag-of-diag", lambda np, x: np.diag(np.diag(x)) @ x, normal(3, 3))
 case("diagflat", lambda np, x: np.diagflat(x), normal(2, 2))
+
+for _mode in ("full", "same", "valid"):
+    for _n, _m in ((6, 3), (3, 6), (5, 4), (4, 4)):
+        case(
+            f"convolve-{_mode}[{_n},{_m}]",
+            lambda np, x, y, mode=_mode: np.convolve(x, y, mode),
+            normal(_n),
+            normal(_m),
+        )
+        case(
+            f"correlate-{_mode}[{_n},{_m}]",
+            lambda np, x, y, mode=_mode: np.correlate(x, y, mode),
+            normal(_n),
+            normal(_m),
+        )

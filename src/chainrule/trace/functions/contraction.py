@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from ...expr.build import cast, einsum, reshape
+from ...expr.draft import Draft
 from ...expr.nodes import Node
 from ...expr.ops import join_dtypes
+from ...expr.subs import affine, scale
 from ..array import TracedArray, traced
 from .common import axis_of, implements, node_array, ufunc
 
@@ -139,6 +141,39 @@ def cross(
         raise ValueError("cross: both operands need 3 components along the axis")
     parts = [a[..., i] * b[..., j] - a[..., j] * b[..., i] for i, j in ((1, 2), (2, 0), (0, 1))]
     return np.moveaxis(np.stack(parts, axis=-1), -1, axisc)
+
+
+@implements(np.convolve)
+def convolve(a: Any, v: Any, mode: str = "full") -> Any:
+    x, y = node_array(a), node_array(v)
+    if x.ndim != 1 or y.ndim != 1 or x.size == 0 or y.size == 0:
+        raise ValueError("convolve: both operands need one axis that is not empty")
+    if y.size > x.size:
+        x, y = y, x
+    n, m = x.size, y.size
+    starts = {"full": (0, n + m - 1), "same": ((m - 1) // 2, n), "valid": (m - 1, n - m + 1)}
+    if mode not in starts:
+        raise ValueError(f"convolve: mode must be one of {sorted(starts)}, not {mode!r}")
+    first, length = starts[mode]
+    place = affine(first, [(1, 0), (-1, 1)])  # out[i] = Σ_k x[i + first - k] y[k]
+    dtype = join_dtypes([x.dtype, y.dtype])
+    draft = Draft(
+        (length,),
+        dtype,
+        1,
+        {0: length, 1: m},
+        [(x, (place,)), (y, (1,))],
+        [0],
+        [place, scale(place, -1, n - 1)],
+    )
+    return traced(draft.finish())
+
+
+@implements(np.correlate)
+def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+    if np.size(v) > np.size(a):
+        return np.flip(np.conj(correlate(v, a, mode)))
+    return convolve(a, np.flip(np.conj(v)), mode)
 
 
 @implements(np.trace, method="trace")
