@@ -36,7 +36,7 @@ format: $(VENV)/.dev ## rewrite the sources in the one format
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.bench ## time chainrule against hand-written NumPy, JAX and PyTorch
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python bench/run.py
 
 clean: ## remove the environments and everything generated
 	rm -rf $(VENV) $(CORE) out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
