@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,9 +20,15 @@ from ..expr.walk import substitute_nodes
 from ..simplify.network import compress, finalize
 from ..simplify.sums import accumulate
 from ..simplify.terms import derived
+from .exports import blocks, linear_operator, norm, numpy_function
 from .memory import check_size, readable
+from .sparse import csr
 from .structure import structure_of
 from .values import bound_operand, factor_values, value_of
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    from scipy.sparse.linalg import LinearOperator
 
 __all__ = ["Jacobian", "Layout", "Order"]
 
@@ -476,6 +482,64 @@ class Jacobian:
             axes = [*range(n)[::-1], *(n + i for i in range(len(second))[::-1])]
             array = np.transpose(array, axes)
         return np.reshape(array, (prod(first), prod(second)))
+
+    def to_sparse(self, max_bytes: int | None = None) -> scipy.sparse.csr_array[Any]:
+        """The linearized Jacobian (C order; denominator layout: transposed) as a CSR array.
+
+        It comes straight from the factors, with neither a dense array nor coloring.  Rows hold
+        ascending columns, each once.  Its pattern follows from the structure alone: elements
+        that a term reaches are stored, also where they happen to be 0.  TooLargeError where the
+        entries would not fit.
+
+        >>> import chainrule as cr, numpy as np
+        >>> J = cr.jacobian(np.diff)(np.array([1.0, 4.0, 9.0]))
+        >>> S = J.to_sparse()
+        >>> S.data.tolist(), S.indices.tolist(), S.indptr.tolist()
+        ([-1.0, 1.0, -1.0, 1.0], [0, 1, 1, 2], [0, 2, 4])
+        """
+        return csr(self, max_bytes)
+
+    def to_linear_operator(self) -> LinearOperator[Any]:
+        """The linearized Jacobian (C order) as a SciPy operator: products, nothing formed.
+
+        ``matvec``, ``rmatvec`` (with the conjugate transpose), ``matmat`` and ``rmatmat``.
+
+        >>> import chainrule as cr, numpy as np
+        >>> A = cr.jacobian(np.cumsum)(np.ones(3)).to_linear_operator()
+        >>> A.matvec(np.array([1.0, 2.0, 3.0])).tolist()
+        [1.0, 3.0, 6.0]
+        """
+        return linear_operator(self)
+
+    def blocks(self, max_bytes: int | None = None) -> Any:
+        """Per-example Jacobians: batch + out + in, where the first axes of out and in are a batch.
+
+        (Denominator layout: batch + in + out.)  ValueError where an example of the output
+        depends on another example of the input.
+
+        >>> import chainrule as cr, numpy as np
+        >>> J = cr.jacobian(lambda x: np.sum(x**2, axis=1))(np.array([[1.0, 2.0], [3.0, 4.0]]))
+        >>> J.blocks().tolist()
+        [[2.0, 4.0], [6.0, 8.0]]
+        """
+        return blocks(self, max_bytes)
+
+    def norm(self) -> Any:
+        """The Frobenius norm, no dense array formed.
+
+        Large Jacobians are not enumerated: the inner products of all pairs of terms are added,
+        so where terms cancel against each other, relative accuracy is lost.
+
+        >>> import chainrule as cr, numpy as np
+        >>> float(cr.jacobian(lambda x: x**2)(np.array([1.5, 2.0])).norm())
+        5.0
+        """
+        return norm(self)
+
+    def __array_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return numpy_function(self, func, args, kwargs)
 
 
 def _over(terms: Sequence[Term], new: Mapping[Node, Node]) -> list[Node]:

@@ -1,0 +1,202 @@
+"""A Jacobian as a SciPy CSR array, straight from its terms: no dense array, no coloring.
+
+A term gives one entry for every point of the box of its output labels.  Where subscripts tell
+the order of columns, entries are written in place (:mod:`chainrule.jacobian.bands`); elsewhere
+coordinates are sorted (``_sorted``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse
+
+from ..expr.draft import Draft
+from ..expr.nodes import Node, Term
+from ..expr.subs import bounds, labels_of, parts_of, ravel
+from ..lower.kernels import index_grid
+from .bands import Array, Piece, banded, linear, turned
+from .memory import check_size
+from .values import continues, value_of
+
+if TYPE_CHECKING:
+    from .object import Jacobian
+
+__all__ = ["csr", "entries", "terms_with_numbers"]
+
+_REMEDY = "J @ v, u @ J, J.to_linear_operator() (nothing is enumerated), or max_bytes=… to insist"
+
+
+def terms_with_numbers(jacobian: Jacobian, name: str) -> tuple[list[Term], dict[Node, Any]]:
+    """The terms and the arrays of their leaves; TypeError where these are traced."""
+    terms, bindings = jacobian._bound()
+    if any(continues(value) for value in bindings.values()):
+        raise TypeError(
+            f"{name} needs numbers, but this Jacobian was computed inside a traced function and "
+            "depends on its arguments; return the Jacobian from the function and export it "
+            "outside, or use J @ v, u @ J, J.to_dense() inside"
+        )
+    return terms, bindings
+
+
+def entries(terms: Sequence[Term]) -> int:
+    """The number of points that the terms enumerate."""
+    return sum(prod(_box(term)) for term in terms)
+
+
+def csr(jacobian: Jacobian, max_bytes: int | None = None) -> scipy.sparse.csr_array[Any]:
+    """See :meth:`chainrule.Jacobian.to_sparse`."""
+    terms, bindings = terms_with_numbers(jacobian, "J.to_sparse()")
+    n_out = len(jacobian.out_shape)
+    shape = prod(jacobian.out_shape), prod(jacobian.in_shape)
+    denominator = jacobian.layout == "denominator"
+    count = entries(terms)
+    index = np.dtype(np.int32 if max(*shape, count) < 2**31 else np.int64)
+    rows = shape[1] if denominator else shape[0]
+    check_size(
+        count * (jacobian.dtype.itemsize + index.itemsize) + (rows + 1) * index.itemsize,
+        f"a sparse Jacobian of shape {jacobian.shape} ({jacobian.dtype}) with {count:,} entries",
+        max_bytes,
+        _REMEDY,
+    )
+    pieces = []
+    for term in terms:
+        box = _box(term)
+        if not prod(box):
+            continue
+        values = np.broadcast_to(_values(term, box, bindings), box)
+        mask = _mask(term, box, bindings)
+        row = ravel(term.out[:n_out], jacobian.out_shape)
+        column = ravel(term.out[n_out:], jacobian.in_shape)
+        pieces.append(Piece(row, column, box, values, mask))
+    if denominator:
+        shape = shape[::-1]
+        pieces = [turned(p) for p in pieces]
+    if not pieces:
+        return scipy.sparse.csr_array(shape, dtype=jacobian.dtype)
+    split = [part for piece in pieces for part in linear(piece)]
+    made = banded(split, shape, jacobian.dtype, index, bindings)
+    if made is not None:
+        return made
+    made = banded([turned(p) for p in split], shape[::-1], jacobian.dtype, index, bindings)
+    if made is not None:
+        return made.T.tocsr()
+    return _sorted(pieces, shape, jacobian.dtype, index, bindings)
+
+
+# -- values -------------------------------------------------------------------------------------
+def _box(term: Term) -> tuple[int, ...]:
+    """The extents of the labels of the output: those come first."""
+    found: set[int] = set()
+    for sub in term.out:
+        found.update(labels_of(sub))
+    assert found == set(range(len(found)))
+    return term.extents[: len(found)]
+
+
+def _values(term: Term, box: tuple[int, ...], bindings: Mapping[Node, Any]) -> Any:
+    """The product of the factors over the output labels, summed labels contracted."""
+    if len(term.extents) == len(box):
+        direct = _viewed(term, bindings)
+        if direct is not None:
+            return direct
+    inner = [s for s in term.constraints if any(k >= len(box) for k in labels_of(s))]
+    if any(not isinstance(s, int) for _, subs in term.factors for s in subs):
+        inner = list(term.constraints)  # they keep the factors' subscripts in bounds
+    used: set[int] = set()
+    for sub in (*(s for _, subs in term.factors for s in subs), *inner):
+        used.update(labels_of(sub))
+    used.update(range(len(box), len(term.extents)))
+    present = [k for k in range(len(box)) if k in used]
+    node = Draft(
+        tuple(box[k] for k in present),
+        term.dtype,
+        term.coef,
+        {k: term.extents[k] for k in used},
+        term.factors,
+        present,
+        inner,
+    ).finish()
+    spread = tuple(e if k in used else 1 for k, e in enumerate(box))
+    return np.reshape(value_of(node, bindings), spread)
+
+
+def _viewed(term: Term, bindings: Mapping[Node, Any]) -> Any:
+    """As ``_values`` where every factor is read by slices; None elsewhere."""
+    extents = dict(enumerate(term.extents))
+    total: Any = None
+    for node, subs in term.factors:
+        if node.dtype.kind == "b":
+            return None
+        array = bindings[node]
+        index: list[Any] = []
+        labels: list[int] = []
+        for sub, extent in zip(subs, node.shape, strict=True):
+            constant, parts = parts_of(sub)
+            low, high = bounds(sub, extents)
+            if low < 0 or high >= extent or len(parts) > 1:
+                return None
+            if not parts:
+                index.append(constant)
+                continue
+            ((step, label),) = parts
+            if not isinstance(label, int) or step < 0 or label in labels:
+                return None
+            index.append(slice(constant, constant + step * (extents[label] - 1) + 1, step))
+            labels.append(label)
+        view = np.asarray(array)[tuple(index)]
+        order = sorted(range(len(labels)), key=labels.__getitem__)
+        shape = [1] * len(term.extents)
+        for label in labels:
+            shape[label] = extents[label]
+        view = view.transpose(order).reshape(shape)
+        total = view if total is None else total * view
+    if total is None:
+        return np.asarray(term.coef, term.dtype)
+    return total if term.coef == 1 else total * term.coef
+
+
+def _mask(term: Term, box: tuple[int, ...], bindings: Mapping[Node, Any]) -> Array | None:
+    """Where the constraints on output labels hold; None for everywhere."""
+    found: Array | None = None
+    labels = range(len(box))
+    for sub in term.constraints:
+        if all(k < len(box) for k in labels_of(sub)):
+            holds = index_grid(sub, labels, box, True, None, bindings)
+            found = holds if found is None else found & holds
+    return found
+
+
+# -- coordinates, sorted ------------------------------------------------------------------------
+def _sorted(
+    pieces: Sequence[Piece],
+    shape: tuple[int, int],
+    dtype: np.dtype[Any],
+    index: np.dtype[Any],
+    tables: Mapping[Node, Any],
+) -> scipy.sparse.csr_array[Any]:
+    count = sum(prod(p.extents) for p in pieces)
+    rows, columns = np.empty(count, index), np.empty(count, index)
+    data = np.empty(count, dtype)
+    used = 0
+    for piece in pieces:
+        labels = range(len(piece.extents))
+        found = [
+            index_grid(sub, labels, piece.extents, False, None, tables)
+            for sub in (piece.row, piece.column)
+        ]
+        if piece.mask is None:
+            size = prod(piece.extents)
+            for target, source in zip((rows, columns, data), (*found, piece.values), strict=True):
+                target[used : used + size].reshape(piece.extents)[...] = source
+        else:
+            size = int(np.count_nonzero(piece.mask))
+            for target, source in zip((rows, columns, data), (*found, piece.values), strict=True):
+                target[used : used + size] = source[piece.mask]
+        used += size
+    made = scipy.sparse.coo_array((data[:used], (rows[:used], columns[:used])), shape=shape).tocsr()
+    made.sum_duplicates()
+    return made

@@ -1,0 +1,350 @@
+"""Exports of a Jacobian: CSR arrays from the factors, operators, blocks, norms."""
+
+import importlib
+import time
+
+import numpy as np
+import pytest
+import scipy.sparse
+import scipy.sparse.linalg
+
+import chainrule as cr
+
+RNG = np.random.default_rng(11)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape)
+
+
+V, A, W = normal(7), normal(4, 5), normal(4, 4)
+WINDOW = np.lib.stride_tricks.sliding_window_view
+
+
+def rosenbrock(x):
+    return np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def _reaction(y, laplacian):
+    u, v = y[0], y[1]
+    return np.stack(
+        [
+            1 + u * u * v - 4.4 * u + 0.1 * laplacian(u),
+            3.4 * u - u * u * v + 0.1 * laplacian(v),
+        ]
+    )
+
+
+def brusselator(y):
+    def laplacian(a):
+        shifted = np.roll(a, 1, 0) + np.roll(a, -1, 0) + np.roll(a, 1, 1) + np.roll(a, -1, 1)
+        return shifted - 4 * a
+
+    return _reaction(y, laplacian)
+
+
+def brusselator_walls(y):
+    def laplacian(a):
+        p = np.pad(a, 1)
+        return p[2:, 1:-1] + p[:-2, 1:-1] + p[1:-1, 2:] + p[1:-1, :-2] - 4 * a
+
+    return _reaction(y, laplacian)
+
+
+FUNCTIONS = {
+    # name: (f, x)
+    "scalar": (lambda x: x * x, 2.0),
+    "gradient": (lambda x: np.sum(x**2), V),
+    "elementwise": (np.tanh, A),
+    "zero": (lambda x: np.floor(x), V),
+    "constant column": (lambda x: np.ones(3) * x[2], V),
+    "slices": (lambda x: x[1::2] ** 2, V),
+    "reversed": (lambda x: x[::-1] ** 2, V),
+    "flip of an axis": (lambda x: np.flip(x * x, 0), A),
+    "differences": (lambda x: np.diff(x, n=2), V),
+    "concatenation": (lambda x: np.concatenate([x, x[1:] * x[:-1], np.cumsum(x)]), V),
+    "padding": (lambda x: np.pad(x * x, 2), A),
+    "roll": (lambda x: np.roll(x, 2) * x, V),
+    "roll of two axes": (lambda x: np.roll(x, (1, 2), (0, 1)) * x, A),
+    "gather": (lambda x: x[np.array([1, 1, 4])] ** 2, V),
+    "two gathers": (lambda x: x[np.array([1, 1, 4])] * x[np.array([0, 2, 4])], V),
+    "gathered rows": (lambda x: x[np.array([3, 0, 0])] @ W[:, :2], normal(4, 4)),
+    "sort": (np.sort, V),
+    "cumsum": (np.cumsum, V),
+    "cumsum twice": (lambda x: np.cumsum(np.sin(np.cumsum(x))), V),
+    "windows": (lambda x: WINDOW(x, 3) @ np.array([1.0, 2.0, 3.0]), V),
+    "windows reversed": (lambda x: WINDOW(x, 3)[:, ::-1] @ np.array([1.0, 2.0, 3.0]), V),
+    "windows of an image": (
+        lambda x: np.einsum("ijab,ab->ij", WINDOW(x, (2, 3)), A[:2, :3]),
+        normal(6, 7),
+    ),
+    "explicit convolution": (lambda x: sum(x[i : i + 5] * (i + 1.0) for i in range(3)), V),
+    "reshape": (lambda x: np.reshape(x * x, (6, 2)), normal(3, 4)),
+    "reshape with merged digits": (lambda x: np.reshape(x * x, (5, 4)), A),
+    "reshape of a transpose": (lambda x: np.reshape(x.T, (4, 5)), A),
+    "repeat": (lambda x: np.repeat(x * x, 3, 0), A),
+    "tile": (lambda x: np.tile(x * x, (2, 3)), A),
+    "outer": (lambda x: np.outer(x, x), V),
+    "kron": (lambda x: np.kron(x, W), A),
+    "diag": (lambda x: np.diag(x), V),
+    "tril": (lambda x: np.tril(x) @ W, W),
+    "where": (lambda x: np.where(x > 0, x, x**2), V),
+    "maximum": (lambda x: np.exp(x - x.max()), V),
+    "softmax": (lambda x: np.exp(x) / np.sum(np.exp(x)), V),
+    "batch": (lambda x: np.tanh(x @ W), normal(3, 4)),
+    "matrix square": (lambda x: x @ x, W),
+    "two factors": (lambda x: W @ x @ W.T, W),
+    "inverse": (np.linalg.inv, W),
+    "solve": (lambda x: np.linalg.solve(W, x), W),
+    "distances": (lambda x: np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1) + 1), normal(5, 3)),
+    "brusselator": (brusselator, normal(2, 5, 6)),
+    "brusselator with walls": (brusselator_walls, normal(2, 5, 6)),
+    "brusselator on two points": (brusselator, normal(2, 2, 1)),
+    "blocks of residuals": (
+        lambda x: (
+            x[:12].reshape(3, 4)[np.array([0, 2, 1, 0, 2])][:, :2]
+            * x[12:].reshape(4, 2)[np.array([3, 1, 1, 0, 2])]
+        ),
+        normal(20),
+    ),
+    "float32": (lambda x: np.cumsum(x * x), V.astype(np.float32)),
+}
+
+
+def assert_canonical(found):
+    found.check_format(full_check=True)
+    other = scipy.sparse.csr_array((found.data, found.indices, found.indptr), found.shape)
+    assert other.has_canonical_format
+
+
+@pytest.mark.parametrize("layout", ["numerator", "denominator"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_csr_against_dense(name, layout):
+    f, x = FUNCTIONS[name]
+    J = cr.jacobian(f)(x).with_layout(layout)
+    found = J.to_sparse()
+    assert found.format == "csr"
+    assert found.dtype == J.dtype
+    assert_canonical(found)
+    tolerance = 1e-5 if J.dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(found.toarray(), J.to_matrix(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["rosenbrock", "trace", "factorization"])
+def test_hessians(name):
+    f, x = {
+        "rosenbrock": (rosenbrock, V),
+        "trace": (lambda x: np.trace(x @ x @ x), W),
+        "factorization": (lambda x: np.sum((x @ x.T - W) ** 2), normal(4, 2)),
+    }[name]
+    H = cr.hessian(f)(x)
+    found = H.to_sparse()
+    assert_canonical(found)
+    np.testing.assert_allclose(found.toarray(), H.to_matrix(), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["cumsum", "outer", "windows", "brusselator", "inverse"])
+def test_transposes_and_products(name):
+    f, x = FUNCTIONS[name]
+    J = cr.jacobian(f)(x)
+    for K in (J.T, 2 * J, J - 3 * J, J.T @ J):
+        found = K.to_sparse()
+        assert_canonical(found)
+        np.testing.assert_allclose(found.toarray(), K.to_matrix(), rtol=1e-11, atol=1e-11)
+
+
+def test_pattern_follows_from_structure():
+    x = np.array([0.0, 1.0, 0.0])
+    found = cr.jacobian(lambda x: x**2)(x).to_sparse()
+    assert found.nnz == 3
+    assert found.data.tolist() == [0, 2, 0]
+    found = cr.jacobian(lambda x: x[[0, 1]] * x[[2, 2]])(np.zeros(3)).to_sparse()
+    assert found.nnz == 4
+
+
+def test_complex():
+    A, x = normal(3, 4) + 1j * normal(3, 4), normal(4) + 1j * normal(4)
+    J = cr.Jacobian.from_matrix(A, (3,), (2, 2))
+    np.testing.assert_array_equal(J.to_sparse().toarray(), A)
+    op = J.to_linear_operator()
+    np.testing.assert_allclose(op.matvec(x), A @ x)
+    np.testing.assert_allclose(op.rmatvec(x[:3]), A.conj().T @ x[:3])
+    np.testing.assert_allclose(J.norm(), np.linalg.norm(A))
+
+
+def best(f, repeats=9):
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        f()
+        times.append(time.process_time() - start)
+    return 1e3 * min(times)
+
+
+def tridiagonal_by_hand(x):
+    n = len(x)
+    data = np.empty((n, 3))
+    off = -400 * x[:-1]
+    data[:-1, 1] = 1200 * x[:-1] ** 2 - 400 * x[1:] + 2
+    data[-1, 1] = 0
+    data[1:, 1] += 200
+    data[:-1, 2] = off
+    data[1:, 0] = off
+    indices = np.arange(-1, n - 1, dtype=np.int32)[:, None] + np.arange(3, dtype=np.int32)
+    pointers = np.arange(-1, 3 * n + 1, 3, dtype=np.int32)
+    pointers[0] = 0
+    pointers[-1] -= 1
+    return scipy.sparse.csr_array(
+        (data.reshape(-1)[1:-1], indices.reshape(-1)[1:-1], pointers), shape=(n, n)
+    )
+
+
+def test_large_tridiagonal_hessian():
+    n = 10**5
+    x = normal(n)
+    H = cr.hessian(rosenbrock)(x)
+    found = H.to_sparse()
+    expected = tridiagonal_by_hand(x)
+    assert found.nnz == 3 * n - 2
+    assert abs(found - expected).max() < 1e-9
+    print(
+        f"Rosenbrock Hessian, n = {n}: to_sparse {best(H.to_sparse):.2f} ms, "
+        f"by hand {best(lambda: tridiagonal_by_hand(x)):.2f} ms"
+    )
+
+
+@pytest.mark.parametrize("f", [brusselator, brusselator_walls])
+def test_large_brusselator(f):
+    y = 1 + RNG.random((2, 64, 64))
+    J = cr.jacobian(f)(y)
+    found = J.to_sparse()
+    assert_canonical(found)
+    v = normal(2, 64, 64)
+    np.testing.assert_allclose(found @ v.reshape(-1), (J @ v).reshape(-1), rtol=1e-10, atol=1e-10)
+    assert found.nnz == 6 * 8192 - (0 if f is brusselator else 4 * 64 * 2)
+    print(f"{f.__name__}, 64 x 64: to_sparse {best(J.to_sparse):.2f} ms")
+
+
+def test_bundle_adjustment():
+    n, cameras, points = 10**5, 200, 20000
+    camera, point = RNG.integers(0, cameras, n), RNG.integers(0, points, n)
+
+    def residuals(p):
+        c = p[: 9 * cameras].reshape(cameras, 9)[camera]
+        x = p[9 * cameras :].reshape(points, 3)[point]
+        depth = np.sum(c[:, :3] * x, 1) + c[:, 3]
+        return c[:, 4:6] * x[:, :2] / depth[:, None] + c[:, 6:8] * c[:, 8:]
+
+    p = 1 + RNG.random(9 * cameras + 3 * points)
+    J = cr.jacobian(residuals)(p)
+    found = J.to_sparse()
+    assert_canonical(found)
+    v = normal(p.size)
+    np.testing.assert_allclose(found @ v, (J @ v).reshape(-1), rtol=1e-10, atol=1e-10)
+    print(f"bundle adjustment: {found.nnz} entries, to_sparse {best(J.to_sparse, 3):.1f} ms")
+
+
+def test_refusals():
+    J = cr.jacobian(np.cumsum)(np.ones(10**6))
+    with pytest.raises(cr.TooLargeError, match=r"1,000,000,000,000 entries.*to_linear_operator"):
+        J.to_sparse()
+    with pytest.raises(cr.TooLargeError):
+        cr.jacobian(np.tanh)(V).to_sparse(max_bytes=10)
+
+    def inside(export):
+        def f(x):
+            export(cr.jacobian(lambda y: y * x)(x))
+            return x
+
+        return cr.grad(lambda x: np.sum(f(x)))
+
+    with pytest.raises(TypeError, match=r"to_sparse\(\) needs numbers"):
+        inside(lambda J: J.to_sparse())(V)
+    with pytest.raises(TypeError, match=r"to_linear_operator\(\) needs numbers"):
+        inside(lambda J: J.to_linear_operator())(V)
+
+
+@pytest.mark.parametrize("layout", ["numerator", "denominator"])
+@pytest.mark.parametrize("name", ["cumsum", "softmax", "two gathers", "batch", "brusselator"])
+def test_linear_operator(name, layout):
+    f, x = FUNCTIONS[name]
+    J = cr.jacobian(f)(x).with_layout(layout)
+    matrix = J.to_matrix()
+    op = J.to_linear_operator()
+    assert op.shape == matrix.shape
+    assert op.dtype == matrix.dtype
+    rows, columns = matrix.shape
+    v, u, many = normal(columns), normal(rows), normal(columns, 3)
+    np.testing.assert_allclose(op.matvec(v), matrix @ v, atol=1e-12)
+    np.testing.assert_allclose(op.matvec(v[:, None]), matrix @ v[:, None], atol=1e-12)
+    np.testing.assert_allclose(op.rmatvec(u), matrix.T @ u, atol=1e-12)
+    np.testing.assert_allclose(op @ many, matrix @ many, atol=1e-12)
+    np.testing.assert_allclose(op.T @ u, matrix.T @ u, atol=1e-12)
+    np.testing.assert_allclose(op.rmatmat(normal(rows, 2) * 0), np.zeros((columns, 2)))
+
+
+def test_blocks():
+    x = normal(3, 4)
+    J = cr.jacobian(lambda x: np.tanh(x @ W[:, :2]))(x)
+    dense = J.to_dense()
+    expected = np.stack([dense[i, :, i] for i in range(3)])
+    np.testing.assert_allclose(J.blocks(), expected)
+    turned = J.with_layout("denominator").blocks()
+    np.testing.assert_allclose(turned, np.swapaxes(expected, 1, 2))
+    batched = cr.jacobian(lambda x: np.linalg.inv(x))(normal(5, 2, 2) + 3 * np.eye(2))
+    dense = batched.to_dense()
+    np.testing.assert_allclose(
+        batched.blocks(), np.stack([dense[i, :, :, i] for i in range(5)]), atol=1e-12
+    )
+    one = cr.jacobian(lambda x: np.tanh(x @ W))(normal(1, 4))
+    np.testing.assert_allclose(one.blocks(), one.to_dense()[:, :, 0])
+    assert cr.jacobian(np.floor)(x).blocks().shape == (3, 4, 4)
+
+    with pytest.raises(ValueError, match="one label"):
+        cr.jacobian(lambda x: x - x.mean(0))(x).blocks()
+    with pytest.raises(ValueError, match="batch axis"):
+        cr.jacobian(lambda x: x.T)(x).blocks()
+    with pytest.raises(ValueError, match="batch axis"):
+        cr.jacobian(np.sum)(x).blocks()
+    with pytest.raises(cr.TooLargeError):
+        J.blocks(max_bytes=10)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_norm(name, monkeypatch):
+    f, x = FUNCTIONS[name]
+    J = cr.jacobian(f)(x)
+    expected = np.linalg.norm(J.to_dense().reshape(-1))
+    tolerance = 1e-5 if J.dtype == np.float32 else 1e-10
+    np.testing.assert_allclose(J.norm(), expected, rtol=tolerance, atol=1e-12)
+    # and by inner products of terms, as where entries are too many
+    exports = importlib.import_module("chainrule.jacobian.exports")
+    monkeypatch.setattr(exports, "entries", lambda terms: 2**60)
+    np.testing.assert_allclose(J.norm(), expected, rtol=tolerance, atol=1e-6)
+
+
+def test_norm_without_enumerating():
+    a, x = normal(300, 300), normal(300, 300)
+    J = cr.jacobian(lambda x: a @ x @ a.T)(x)  # 8.1e9 elements
+    np.testing.assert_allclose(J.norm(), np.sum(a**2), rtol=1e-10)
+    # inside a traced function
+    norm = cr.grad(lambda x: cr.jacobian(lambda y: y**2)(x).norm())(np.array([1.5, 2.0]))
+    np.testing.assert_allclose(norm, np.array([6.0, 8.0]) / 5)
+
+
+def test_numpy_functions():
+    J = cr.jacobian(lambda x: np.tanh(x) + np.cumsum(x))(V)
+    dense = J.to_dense()
+    np.testing.assert_allclose(np.trace(J), np.trace(dense))
+    np.testing.assert_allclose(np.linalg.norm(J), np.linalg.norm(dense))
+    np.testing.assert_allclose(np.linalg.norm(J, 1), np.linalg.norm(dense, 1))
+    np.testing.assert_allclose(np.diagonal(J), np.diagonal(dense))
+    np.testing.assert_allclose(np.linalg.eigvals(J), np.linalg.eigvals(dense))
+    np.testing.assert_allclose(np.stack([J, J]), np.stack([dense, dense]))
+    np.testing.assert_allclose(np.einsum("ij,j->i", J, V), dense @ V)
+    assert np.shape(J) == (7, 7)
+    assert np.ndim(J) == 2
+    assert np.size(J) == 49
+    big = cr.hessian(rosenbrock)(normal(10**5))
+    np.testing.assert_allclose(np.trace(big), big.diagonal().sum())
+    np.testing.assert_allclose(np.linalg.norm(big), scipy.sparse.linalg.norm(big.to_sparse()))
