@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..expr.nodes import Scalar, Term
+from ..expr.paths import pairwise
 from ..expr.subs import parts_of
 from .access import guarded_by_writing, labels_in, read
 from .emitter import Emitter, Labels, Operand, promoted
-from .paths import pairwise
 from .steps import Contract, Cumulate
 
 __all__ = ["product"]
@@ -146,7 +146,7 @@ def _contract_all(
     if inner:
         masks = [m for m in masks if keep.issuperset(m[1])]
         operands = _select_inside(e, operands, inner, extents)
-    if coef != 1 and not masks:
+    if coef != 1:
         smallest = min(range(len(operands)), key=lambda i: e.size(operands[i][0]))
         value, labels = operands[smallest]
         if e.size(value) <= prod(extents[k] for k in wanted):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..lower import paths, run
+from ..expr import paths
+from ..lower import run
 from .core import clear_derived
 
 __all__ = ["clear_caches"]

@@ -10,8 +10,10 @@ from ...expr.build import cast, einsum, reshape
 from ...expr.draft import Draft
 from ...expr.nodes import Node
 from ...expr.ops import join_dtypes
+from ...expr.paths import pairwise
 from ...expr.subs import affine, scale
 from ..array import TracedArray, traced
+from ..session import require_session
 from .common import axis_of, implements, node_array, ufunc
 
 __all__ = ["contract"]
@@ -26,6 +28,34 @@ def contract(operands: list[tuple[Node, list[int]]], out: list[int]) -> TracedAr
             for n, labels in operands
         ]
     return traced(einsum(1, operands, out, dtype))
+
+
+# From so many factors on a product is formed pair by pair.  As one term, its derivative by each
+# factor would multiply all the others anew: k factors would cost k times the function.
+_MANY = 4
+
+
+def _in_pairs(operands: list[tuple[Node, list[int]]], out: list[int]) -> TracedArray:
+    """``contract``, in the order in which a program would multiply the factors.
+
+    A symbolic trace keeps one term: there the order would depend on what stands for the names.
+    """
+    dtype = join_dtypes([n.dtype for n, _ in operands])
+    if len(operands) < _MANY or dtype.kind not in "fc" or require_session().symbolic:
+        return contract(operands, out)
+    pairs = list(operands)
+    extents: dict[int, int] = {}
+    for node, labels in pairs:
+        for label, extent in zip(labels, node.shape, strict=True):
+            extents[label] = extent if extents.get(label, 1) == 1 else extents[label]
+    while len(pairs) > 2:
+        i, j = pairwise([tuple(labels) for _, labels in pairs], out, extents)
+        left, right = pairs[i], pairs[j]
+        pairs = [pair for k, pair in enumerate(pairs) if k not in (i, j)]
+        needed = {*out, *(k for _, labels in pairs for k in labels)}
+        both = [k for k in dict.fromkeys([*left[1], *right[1]]) if k in needed]
+        pairs.append((einsum(1, [left, right], both, dtype), both))
+    return traced(einsum(1, pairs, out, dtype))
 
 
 def _mismatch(name: str, a: Node, b: Node, why: str) -> ValueError:
@@ -241,7 +271,7 @@ def einsum_(*arguments: Any, optimize: Any = False, dtype: Any = None, **_: Any)
                     f"einsum: label {k!r} is {known} in one operand and {extent} in another"
                 )
     pairs = [(n, [names[k] for k in term]) for n, term in zip(nodes, terms, strict=True)]
-    result = contract(pairs, [names[k] for k in out])
+    result = _in_pairs(pairs, [names[k] for k in out])
     return result.astype(dtype) if dtype is not None else result
 
 

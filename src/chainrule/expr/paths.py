@@ -1,4 +1,7 @@
-"""The order of pairwise contractions: opt_einsum's, cached under renamed labels."""
+"""The order of pairwise contractions: opt_einsum's, cached under renamed labels.
+
+Tracing splits products of many factors by it, lowering multiplies factors by it.
+"""
 
 from __future__ import annotations
 
