@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cmp_to_key
+from itertools import combinations, pairwise
 from math import prod
 from typing import Any, TypeAlias
 
@@ -29,6 +30,7 @@ from ..expr.subs import (
     const_value,
     labels_of,
     parts_of,
+    relabel,
     substitute,
     subtract,
 )
@@ -133,13 +135,20 @@ def _opened(sub: Sub, extents: Mapping[int, int]) -> Sub:
 
 @dataclass
 class Band:
-    """Slots of a row: columns ``base + Σ coef·digit``, ascending; ``offset``: base minus row."""
+    """Slots of a row: columns ``base + Σ coef·digit``, ascending.
 
-    offset: int | None
+    The first part says where; others write to all slots too (``None``) or to slots of their own:
+    from one on that is affine in the labels of the rows.
+    """
+
+    digits: tuple[tuple[int, int], ...]  # (coef, extent), largest coefficient first
     low: int
     high: int
-    digits: tuple[tuple[int, int], ...]  # (coef, extent), largest coefficient first
-    parts: list[Placed]
+    parts: list[tuple[Placed, Sub | None]]
+
+    @property
+    def lead(self) -> Placed:
+        return self.parts[0][0]
 
     @property
     def width(self) -> int:
@@ -148,6 +157,10 @@ class Band:
     @property
     def span(self) -> int:
         return sum(c * (e - 1) for c, e in self.digits)
+
+    def covers(self, rows: int) -> bool:
+        """Whether one part writes every slot of every row."""
+        return any(where is None and part.covers(rows) for part, where in self.parts)
 
 
 @dataclass
@@ -158,12 +171,17 @@ class Placed:
     row: int
     steps: tuple[tuple[int, int], ...]  # (row step, label)
     inner: tuple[tuple[int, int], ...]  # (column step, label), as in the band's digits
-    base: Sub
+    base: Sub  # first column; label k is that of the k-th step
     low: int
     high: int
     offset: int | None
     columns: tuple[int, int]
+    rows: tuple[int, tuple[tuple[int, int], ...]]  # first row, (step, extent)
     run: bool  # rows low … high without gaps, counted up by the row labels
+
+    @property
+    def width(self) -> int:
+        return prod(self.piece.extents[k] for _, k in self.inner)
 
     def covers(self, rows: int) -> bool:
         """Whether it writes all slots of all the ``rows`` rows of its group."""
@@ -211,6 +229,7 @@ def _placed(piece: Piece, shape: tuple[int, int]) -> Placed | None:
     inner.sort(key=lambda s: -abs(s[0]))
     down = sum(c * (sizes[k] - 1) for c, k in inner if c < 0)
     base = affine(parts_of(base)[0] + down, parts_of(base)[1])
+    offset = const_value(subtract(base, row))
     steps.sort(key=lambda s: abs(s[0]))
     radix = 1
     run = True
@@ -222,11 +241,12 @@ def _placed(piece: Piece, shape: tuple[int, int]) -> Placed | None:
         row=constant,
         steps=tuple(steps),
         inner=tuple(inner),
-        base=base,
+        base=relabel(base, {k: i for i, (_, k) in enumerate(steps)}),
         low=low,
         high=high,
-        offset=const_value(subtract(base, row)),
+        offset=offset,
         columns=bounds(column, sizes),
+        rows=(constant, tuple((step, sizes[k]) for step, k in steps)),
         run=run,
     )
 
@@ -264,7 +284,7 @@ def banded(
         rows = end - first
         values, columns = data[used : used + slots], indices[used : used + slots]
         table = values.reshape(rows, -1), columns.reshape(rows, -1)
-        if all(_covers(b, rows) for b in bands):
+        if all(b.covers(rows) for b in bands):
             _fill(first, bands, *table, None, tables)
             counts[first + 1 : end + 1] = slots // rows
             used += slots
@@ -325,27 +345,70 @@ def _segmented(placed: Sequence[Placed], shape: tuple[int, int]) -> list[Placed]
 
 def _bands(group: Sequence[Placed]) -> list[Band] | None:
     """The bands of a group of rows in the order of their columns; None if that varies."""
-    found: dict[Any, Band] = {}
-    for one in group:
+    bands: list[Band] = []
+    for one in sorted(group, key=lambda p: -p.width):
         digits = tuple((abs(c), one.piece.extents[k]) for c, k in one.inner)
-        key: Any = (one.offset, digits)
-        if one.offset is None:
-            key = (one.base, one.row, one.steps, one.piece.extents, digits)
         low, high = one.columns
-        if key in found:
-            band = found[key]
-            band.low, band.high = min(band.low, low), max(band.high, high)
-            band.parts.append(one)
+        for band in bands:
+            found = _slots(one, digits, band)
+            if found is not None:
+                band.low, band.high = min(band.low, low), max(band.high, high)
+                band.parts.append((one, found[0]))
+                break
         else:
-            found[key] = Band(one.offset, low, high, digits, [one])
-    bands = list(found.values())
-    offsets = [(b.offset, b.offset + b.span, b) for b in bands if b.offset is not None]
-    for keyed in (offsets, [(b.low, b.high, b) for b in bands]):
-        keyed.sort(key=lambda k: k[0])
-        apart = all(a[1] < b[0] for a, b in pairwise(keyed))
-        if apart and len(keyed) == len(bands):
-            return [b for _, _, b in keyed]
+            bands.append(Band(digits, low, high, [(one, None)]))
+    if all(b.lead.offset is not None for b in bands):
+        bands.sort(key=lambda b: b.lead.offset or 0)
+        apart = all(
+            (a.lead.offset or 0) + a.span < (b.lead.offset or 0) for a, b in pairwise(bands)
+        )
+        if apart:
+            return bands
+    bands.sort(key=lambda b: b.low)
+    if all(a.high < b.low for a, b in pairwise(bands)):
+        return bands
+    if len(bands) > _MANY:
+        return None
+    bands.sort(key=cmp_to_key(lambda a, b: _before(b, a) - _before(a, b)))
+    ordered = all(_before(a, b) for a, b in combinations(bands, 2))
+    return bands if ordered else None
+
+
+def _apart(one: Placed, other: Placed) -> tuple[Sub, dict[int, int]] | None:
+    """The first column of ``one`` less that of ``other`` in rows of both, over their labels."""
+    if one.offset is not None and other.offset is not None:
+        return const(one.offset - other.offset), {}
+    if one.rows == other.rows:
+        sizes = {i: e for i, (_, e) in enumerate(one.rows[1])}
+        return subtract(one.base, other.base), sizes
     return None
+
+
+def _slots(
+    one: Placed, digits: tuple[tuple[int, int], ...], band: Band
+) -> tuple[Sub | None] | None:
+    """Where in a band a piece writes: ``(None,)`` for all slots, None if outside."""
+    found = _apart(one, band.lead)
+    if found is None:
+        return None
+    where, sizes = found
+    if digits == band.digits and const_value(where) == 0:
+        return (None,)
+    if band.span != band.width - 1:
+        return None
+    if any(not isinstance(key, int) for _, key in parts_of(where)[1]):
+        return None
+    low, high = bounds(where, sizes)
+    span = sum(c * (e - 1) for c, e in digits)
+    return (where,) if low >= 0 and high + span <= band.span else None
+
+
+def _before(one: Band, other: Band) -> bool:
+    """Whether all columns of a band are known to come before those of another."""
+    if one.high < other.low:
+        return True
+    found = _apart(one.lead, other.lead)
+    return found is not None and bounds(*found)[1] + one.span < 0
 
 
 def _fill(
@@ -364,67 +427,68 @@ def _fill(
         inside = np.zeros(1, index)
         for coef, extent in band.digits:
             inside = np.add.outer(inside, coef * np.arange(extent, dtype=index)).reshape(-1)
-        if band.offset is not None:
-            start = np.arange(first + band.offset, first + rows + band.offset, dtype=index)
+        offset = band.lead.offset
+        if offset is not None:
+            start = np.arange(first + offset, first + rows + offset, dtype=index)
             np.add(start[:, None], inside, out=columns[:, slot : slot + band.width])
         else:
-            one = band.parts[0]
+            one = band.lead
             base = _base(one, tables)
             digits = [e for _, e in band.digits]
             grid = base.reshape(base.shape + (1,) * len(digits)) + inside.reshape(digits)
             steps = (*((1, 0) for _ in one.steps), *one.inner)
             flip = tuple(slice(None, None, -1 if c < 0 else None) for c, _ in steps)
-            _window(columns, first, slot, one, band)[...] = grid[flip]
-        parts = sorted(band.parts, key=lambda p: not p.covers(rows))
-        fresh = parts[0].covers(rows)
+            _window(columns, first, slot, one, band, None)[...] = grid[flip]
+        fresh = band.covers(rows)
+        parts = sorted(band.parts, key=lambda p: p[1] is not None or not p[0].covers(rows))
         if not fresh:
             data[:, slot : slot + band.width] = 0
-        for number, one in enumerate(parts):
+        for number, (one, where) in enumerate(parts):
             used = [k for _, k in (*one.steps, *one.inner)]
             units = [k for k in range(len(one.piece.extents)) if k not in used]
-            target = _window(data, first, slot, one, band)
+            target = _window(data, first, slot, one, band, where)
             value = one.piece.values.transpose(*used, *units).reshape(target.shape)
             mask = one.piece.mask
             if mask is not None:
                 mask = mask.transpose(*used, *units).reshape(target.shape)
                 np.add(target, value, out=target, where=mask)
                 if present is not None:
-                    _window(present, first, slot, one, band)[mask] = True
+                    _window(present, first, slot, one, band, where)[mask] = True
                 continue
             if number == 0 and fresh:
                 target[...] = value
             else:
                 target += value
             if present is not None:
-                _window(present, first, slot, one, band)[...] = True
+                _window(present, first, slot, one, band, where)[...] = True
         slot += band.width
-
-
-def _covers(band: Band, rows: int) -> bool:
-    """Whether one piece of the band writes every slot of every row."""
-    return any(p.covers(rows) for p in band.parts)
 
 
 def _base(one: Placed, tables: Mapping[Node, Any]) -> Array:
     """The first column over the labels of the rows."""
-    labels = [k for _, k in one.steps]
-    extents = [one.piece.extents[k] for k in labels]
-    return np.asarray(index_grid(one.base, labels, extents, False, None, tables))
+    extents = [e for _, e in one.rows[1]]
+    return np.asarray(index_grid(one.base, range(len(extents)), extents, False, None, tables))
 
 
-def _window(table: Array, first: int, slot: int, one: Placed, band: Band) -> Array:
+def _window(
+    table: Array, first: int, slot: int, one: Placed, band: Band, where: Sub | None
+) -> Array:
     """The view of a rows-by-slots table that a piece writes to: row labels, inner labels."""
-    across = table.strides[1]
+    down, across = table.strides
     extents = one.piece.extents
-    start, strides, shape = one.row - first, [], []
-    for step, label in one.steps:
-        strides.append(step * table.strides[0])
+    constant, parts = (0, ()) if where is None else parts_of(where)
+    slot += constant
+    moves = {key: coef for coef, key in parts}
+    strides, shape = [], []
+    for position, (step, label) in enumerate(one.steps):
+        strides.append(step * down + moves.get(position, 0) * across)
         shape.append(extents[label])
     radix = band.width
     for coef, label in one.inner:
         radix //= extents[label]
+        stride = radix if where is None else abs(coef)
         shape.append(extents[label])
-        strides.append(across * radix * (1 if coef > 0 else -1))
+        strides.append(stride * across * (1 if coef > 0 else -1))
         if coef < 0:
-            slot += radix * (extents[label] - 1)
-    return np.lib.stride_tricks.as_strided(table[start:, slot:], shape, strides)
+            slot += stride * (extents[label] - 1)
+    return np.lib.stride_tricks.as_strided(table[one.row - first :, slot:], shape, strides)
