@@ -77,12 +77,13 @@ def _fixed(operand: Num) -> bool:
     return isinstance(node, Const) or (isinstance(node, Map) and node.op == "stop")
 
 
-def _share(x: Num, other: Num, better: str) -> Num:
-    """Derivative of max/min by ``x``: 1, 0, and at a tie 0 against a constant, else 1/2."""
+def _share(a: Num, b: Num, better: str, second: bool = False) -> Num:
+    """Derivative of max/min by one of two: 1, 0, and at a tie 0 against a constant, else 1/2."""
+    x, other = (b, a) if second else (a, b)
     wins = fn(better, x, other)
     if _fixed(other):
         return wins
-    return fn("where", fn("equal", x, other), 0.5, fn("astype", wins, params=(_real(x, other),)))
+    return fn("where", fn("equal", a, b), 0.5, fn("astype", wins, params=(_real(x, other),)))
 
 
 def _real(*operands: Operand) -> str:
@@ -122,11 +123,12 @@ def _floored(a: Num, b: Num, how: str) -> Num:
     return -fn(how, fn("divide", a, b))
 
 
-def _share_numbers(x: Num, other: Num, better: str) -> Num:
-    """Derivative of fmax/fmin by ``x``, which also wins against NaN."""
+def _share_numbers(a: Num, b: Num, better: str, second: bool = False) -> Num:
+    """Derivative of fmax/fmin by one of two, which also wins against NaN."""
+    x, other = (b, a) if second else (a, b)
     if _fixed(other):
         return fn("logical_or", fn(better, x, other), fn("isnan", other))
-    return fn("where", fn("isnan", other), 1, _share(x, other, better))
+    return fn("where", fn("isnan", other), 1, _share(a, b, better, second))
 
 
 def _abs(x: Num, y: Num) -> Operand:
@@ -221,16 +223,19 @@ PARTIALS: dict[str, tuple[Rule, ...]] = {
     "copysign": (lambda a, b, y: fn("sign", a) * fn("copysign", 1.0, b), None),
     "maximum": (
         lambda a, b, y: _share(a, b, "greater"),
-        lambda a, b, y: _share(b, a, "greater"),
+        lambda a, b, y: _share(a, b, "greater", second=True),
     ),
-    "minimum": (lambda a, b, y: _share(a, b, "less"), lambda a, b, y: _share(b, a, "less")),
+    "minimum": (
+        lambda a, b, y: _share(a, b, "less"),
+        lambda a, b, y: _share(a, b, "less", second=True),
+    ),
     "fmax": (
         lambda a, b, y: _share_numbers(a, b, "greater"),
-        lambda a, b, y: _share_numbers(b, a, "greater"),
+        lambda a, b, y: _share_numbers(a, b, "greater", second=True),
     ),
     "fmin": (
         lambda a, b, y: _share_numbers(a, b, "less"),
-        lambda a, b, y: _share_numbers(b, a, "less"),
+        lambda a, b, y: _share_numbers(a, b, "less", second=True),
     ),
     "remainder": (lambda a, b, y: 1, lambda a, b, y: _floored(a, b, "floor")),
     "fmod": (lambda a, b, y: 1, lambda a, b, y: _floored(a, b, "trunc")),
