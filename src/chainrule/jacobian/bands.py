@@ -8,7 +8,7 @@ the order of their columns are the slots of a table, one line a row, which read 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cmp_to_key
 from itertools import combinations, pairwise
 from math import prod
@@ -36,7 +36,7 @@ from ..expr.subs import (
 )
 from ..lower.kernels import index_grid
 
-__all__ = ["Array", "Piece", "banded", "linear", "turned"]
+__all__ = ["Array", "Piece", "Table", "arranged", "linear", "turned", "written"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -45,17 +45,27 @@ _MANY = 64  # pieces into which wrapped subscripts, and segments into which rows
 
 @dataclass
 class Piece:
-    """Entries over a box of labels 0, 1, …: row, column and value of each."""
+    """Entries over a box of labels 0, 1, …: row and column of each, and where values lie.
+
+    The box is the part from ``starts`` on of the array number ``source``; ``masked``: some of its
+    points are no entries.
+    """
 
     row: Sub
     column: Sub
     extents: tuple[int, ...]
-    values: Array
-    mask: Array | None
+    source: int
+    starts: tuple[int, ...]
+    masked: bool
+
+    def part(self, array: Array) -> Array:
+        """The elements of this piece in an array over the whole box."""
+        ranges = zip(self.starts, self.extents, strict=True)
+        return array[tuple(slice(low, low + extent) for low, extent in ranges)]
 
 
 def turned(piece: Piece) -> Piece:
-    return Piece(piece.column, piece.row, piece.extents, piece.values, piece.mask)
+    return replace(piece, row=piece.column, column=piece.row)
 
 
 def linear(piece: Piece) -> list[Piece]:
@@ -105,13 +115,14 @@ def _cut(piece: Piece, label: int, low: int, high: int) -> Piece:
     extents = tuple(high - low if k == label else e for k, e in enumerate(piece.extents))
     sizes = dict(enumerate(extents))
     shifted: dict[int, Sub] = {label: affine(low, [(1, label)])}
-    index = tuple(slice(low, high) if k == label else slice(None) for k in range(len(extents)))
+    starts = tuple(low + e if k == label else e for k, e in enumerate(piece.starts))
 
     def new(sub: Sub) -> Sub:
         return _opened(substitute(sub, shifted, sizes), sizes)
 
-    mask = None if piece.mask is None else piece.mask[index]
-    return Piece(new(piece.row), new(piece.column), extents, piece.values[index], mask)
+    return replace(
+        piece, row=new(piece.row), column=new(piece.column), extents=extents, starts=starts
+    )
 
 
 def _opened(sub: Sub, extents: Mapping[int, int]) -> Sub:
@@ -186,7 +197,7 @@ class Placed:
     def covers(self, rows: int) -> bool:
         """Whether it writes all slots of all the ``rows`` rows of its group."""
         extents = self.piece.extents
-        return self.piece.mask is None and prod(extents[k] for _, k in self.steps) == rows
+        return not self.piece.masked and prod(extents[k] for _, k in self.steps) == rows
 
 
 def _mixed(steps: Sequence[tuple[int, int]], extents: Sequence[int]) -> bool:
@@ -251,14 +262,21 @@ def _placed(piece: Piece, shape: tuple[int, int]) -> Placed | None:
     )
 
 
-def banded(
-    pieces: Sequence[Piece],
-    shape: tuple[int, int],
-    dtype: np.dtype[Any],
-    index: np.dtype[Any],
-    tables: Mapping[Node, Any],
-) -> scipy.sparse.csr_array[Any] | None:
-    """CSR without sorting, where the order of columns is the same in all rows; else None."""
+@dataclass
+class Table:
+    """Bands over the rows ``first ≤ row < end``."""
+
+    first: int
+    end: int
+    bands: list[Band]
+
+    @property
+    def slots(self) -> int:
+        return (self.end - self.first) * sum(b.width for b in self.bands)
+
+
+def arranged(pieces: Sequence[Piece], shape: tuple[int, int]) -> list[Table] | None:
+    """Tables that hold all entries; None where the order of columns is not known."""
     placed = []
     for piece in pieces:
         one = _placed(piece, shape)
@@ -266,31 +284,43 @@ def banded(
             return None
         placed.append(one)
     groups = _row_groups(_segmented(placed, shape))
-    ordered = []
+    tables = []
     for group in groups:
         bands = _bands(group)
         if bands is None:
             return None
-        first, end = group[0].low, max(p.high for p in group) + 1
-        slots = (end - first) * sum(b.width for b in bands)
-        if slots > 4 * sum(prod(p.piece.extents) for p in group) + 1024:
+        table = Table(group[0].low, max(p.high for p in group) + 1, bands)
+        if table.slots > 4 * sum(prod(p.piece.extents) for p in group) + 1024:
             return None
-        ordered.append((first, end, bands, slots))
-    total = sum(slots for *_, slots in ordered)
+        tables.append(table)
+    return tables
+
+
+def written(
+    arrangement: Sequence[Table],
+    sources: Sequence[tuple[Array, Array | None]],
+    shape: tuple[int, int],
+    dtype: np.dtype[Any],
+    index: np.dtype[Any],
+    tables: Mapping[Node, Any],
+) -> scipy.sparse.csr_array[Any]:
+    """The CSR array of an arrangement under values (and masks) of its sources."""
+    total = sum(table.slots for table in arrangement)
     data, indices = np.empty(total, dtype), np.empty(total, index)
     counts = np.zeros(shape[0] + 1, index)
     used = 0
-    for first, end, bands, slots in ordered:
+    for group in arrangement:
+        first, end, bands, slots = group.first, group.end, group.bands, group.slots
         rows = end - first
         values, columns = data[used : used + slots], indices[used : used + slots]
         table = values.reshape(rows, -1), columns.reshape(rows, -1)
         if all(b.covers(rows) for b in bands):
-            _fill(first, bands, *table, None, tables)
+            _fill(first, bands, *table, None, tables, sources)
             counts[first + 1 : end + 1] = slots // rows
             used += slots
             continue
         present = np.zeros(table[0].shape, bool)
-        _fill(first, bands, *table, present, tables)
+        _fill(first, bands, *table, present, tables, sources)
         kept = np.flatnonzero(present)
         values[: len(kept)] = values[kept]
         columns[: len(kept)] = columns[kept]
@@ -418,6 +448,7 @@ def _fill(
     columns: Array,
     present: Array | None,
     tables: Mapping[Node, Any],
+    sources: Sequence[tuple[Array, Array | None]],
 ) -> None:
     """Write bands into tables of rows (from ``first`` on) by slots."""
     rows = len(data)
@@ -447,10 +478,10 @@ def _fill(
             used = [k for _, k in (*one.steps, *one.inner)]
             units = [k for k in range(len(one.piece.extents)) if k not in used]
             target = _window(data, first, slot, one, band, where)
-            value = one.piece.values.transpose(*used, *units).reshape(target.shape)
-            mask = one.piece.mask
+            values, mask = sources[one.piece.source]
+            value = one.piece.part(values).transpose(*used, *units).reshape(target.shape)
             if mask is not None:
-                mask = mask.transpose(*used, *units).reshape(target.shape)
+                mask = one.piece.part(mask).transpose(*used, *units).reshape(target.shape)
                 np.add(target, value, out=target, where=mask)
                 if present is not None:
                     _window(present, first, slot, one, band, where)[mask] = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import scipy.sparse
@@ -18,7 +18,8 @@ from ..expr.draft import Draft
 from ..expr.nodes import Node, Term
 from ..expr.subs import bounds, labels_of, parts_of, ravel
 from ..lower.kernels import index_grid
-from .bands import Array, Piece, banded, linear, turned
+from ..lower.run import Cache
+from .bands import Array, Piece, Table, arranged, linear, turned, written
 from .memory import check_size
 from .values import continues, value_of
 
@@ -50,7 +51,6 @@ def entries(terms: Sequence[Term]) -> int:
 def csr(jacobian: Jacobian, max_bytes: int | None = None) -> scipy.sparse.csr_array[Any]:
     """See :meth:`chainrule.Jacobian.to_sparse`."""
     terms, bindings = terms_with_numbers(jacobian, "J.to_sparse()")
-    n_out = len(jacobian.out_shape)
     shape = prod(jacobian.out_shape), prod(jacobian.in_shape)
     denominator = jacobian.layout == "denominator"
     count = entries(terms)
@@ -62,29 +62,60 @@ def csr(jacobian: Jacobian, max_bytes: int | None = None) -> scipy.sparse.csr_ar
         max_bytes,
         _REMEDY,
     )
+    if denominator:
+        shape = shape[::-1]
+    terms = [term for term in terms if prod(_box(term))]
+    if not terms:
+        return scipy.sparse.csr_array(shape, dtype=jacobian.dtype)
+    sources = [
+        (np.broadcast_to(_values(t, _box(t), bindings), _box(t)), _mask(t, _box(t), bindings))
+        for t in terms
+    ]
+    key = tuple(terms), jacobian.out_shape, jacobian.in_shape, denominator
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _planned(*key)
+        _plans.put(key, plan)
+    pieces, tables, transposed = plan
+    if tables is None:
+        return _sorted(pieces, sources, shape, jacobian.dtype, index, bindings)
+    if transposed:
+        made = written(tables, sources, shape[::-1], jacobian.dtype, index, bindings)
+        return made.T.tocsr()
+    return written(tables, sources, shape, jacobian.dtype, index, bindings)
+
+
+# how to write the entries of terms: it depends on their subscripts alone
+_Key: TypeAlias = tuple[tuple[Term, ...], tuple[int, ...], tuple[int, ...], bool]
+_Plan: TypeAlias = tuple[list[Piece], list[Table] | None, bool]
+_plans: Cache[_Key, _Plan] = Cache(64)
+
+
+def _planned(
+    terms: tuple[Term, ...],
+    out_shape: tuple[int, ...],
+    in_shape: tuple[int, ...],
+    denominator: bool,
+) -> _Plan:
+    """Pieces in order of the terms, tables that hold them if possible, whether transposed."""
+    n_out = len(out_shape)
     pieces = []
-    for term in terms:
+    for source, term in enumerate(terms):
         box = _box(term)
-        if not prod(box):
-            continue
-        values = np.broadcast_to(_values(term, box, bindings), box)
-        mask = _mask(term, box, bindings)
-        row = ravel(term.out[:n_out], jacobian.out_shape)
-        column = ravel(term.out[n_out:], jacobian.in_shape)
-        pieces.append(Piece(row, column, box, values, mask))
+        row = ravel(term.out[:n_out], out_shape)
+        column = ravel(term.out[n_out:], in_shape)
+        masked = any(all(k < len(box) for k in labels_of(s)) for s in term.constraints)
+        pieces.append(Piece(row, column, box, source, (0,) * len(box), masked))
+    shape = prod(out_shape), prod(in_shape)
     if denominator:
         shape = shape[::-1]
         pieces = [turned(p) for p in pieces]
-    if not pieces:
-        return scipy.sparse.csr_array(shape, dtype=jacobian.dtype)
     split = [part for piece in pieces for part in linear(piece)]
-    made = banded(split, shape, jacobian.dtype, index, bindings)
-    if made is not None:
-        return made
-    made = banded([turned(p) for p in split], shape[::-1], jacobian.dtype, index, bindings)
-    if made is not None:
-        return made.T.tocsr()
-    return _sorted(pieces, shape, jacobian.dtype, index, bindings)
+    tables = arranged(split, shape)
+    if tables is not None:
+        return pieces, tables, False
+    tables = arranged([turned(p) for p in split], shape[::-1])
+    return pieces, tables, True
 
 
 # -- values -------------------------------------------------------------------------------------
@@ -173,6 +204,7 @@ def _mask(term: Term, box: tuple[int, ...], bindings: Mapping[Node, Any]) -> Arr
 # -- coordinates, sorted ------------------------------------------------------------------------
 def _sorted(
     pieces: Sequence[Piece],
+    sources: Sequence[tuple[Array, Array | None]],
     shape: tuple[int, int],
     dtype: np.dtype[Any],
     index: np.dtype[Any],
@@ -182,20 +214,20 @@ def _sorted(
     rows, columns = np.empty(count, index), np.empty(count, index)
     data = np.empty(count, dtype)
     used = 0
-    for piece in pieces:
+    for piece, (values, mask) in zip(pieces, sources, strict=True):
         labels = range(len(piece.extents))
         found = [
             index_grid(sub, labels, piece.extents, False, None, tables)
             for sub in (piece.row, piece.column)
         ]
-        if piece.mask is None:
+        if mask is None:
             size = prod(piece.extents)
-            for target, source in zip((rows, columns, data), (*found, piece.values), strict=True):
+            for target, source in zip((rows, columns, data), (*found, values), strict=True):
                 target[used : used + size].reshape(piece.extents)[...] = source
         else:
-            size = int(np.count_nonzero(piece.mask))
-            for target, source in zip((rows, columns, data), (*found, piece.values), strict=True):
-                target[used : used + size] = source[piece.mask]
+            size = int(np.count_nonzero(mask))
+            for target, source in zip((rows, columns, data), (*found, values), strict=True):
+                target[used : used + size] = source[mask]
         used += size
     made = scipy.sparse.coo_array((data[:used], (rows[:used], columns[:used])), shape=shape).tocsr()
     made.sum_duplicates()
