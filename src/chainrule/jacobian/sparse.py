@@ -26,7 +26,7 @@ from .values import continues, value_of
 if TYPE_CHECKING:
     from .object import Jacobian
 
-__all__ = ["csr", "entries", "terms_with_numbers"]
+__all__ = ["clear", "csr", "entries", "terms_with_numbers"]
 
 _REMEDY = "J @ v, u @ J, J.to_linear_operator() (nothing is enumerated), or max_bytes=… to insist"
 
@@ -89,6 +89,11 @@ def csr(jacobian: Jacobian, max_bytes: int | None = None) -> scipy.sparse.csr_ar
 _Key: TypeAlias = tuple[tuple[Term, ...], tuple[int, ...], tuple[int, ...], bool]
 _Plan: TypeAlias = tuple[list[Piece], list[Table] | None, bool]
 _plans: Cache[_Key, _Plan] = Cache(64)
+
+
+def clear() -> None:
+    """Forget all plans."""
+    _plans.clear()
 
 
 def _planned(

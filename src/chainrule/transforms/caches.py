@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..expr import paths
+from ..jacobian import sparse
 from ..lower import run
 from .core import clear_derived
 
@@ -12,5 +13,6 @@ __all__ = ["clear_caches"]
 def clear_caches() -> None:
     """Forget derived programs, compiled programs and contraction paths (all are found again)."""
     run.clear()
+    sparse.clear()
     clear_derived()
     paths._first_pair.cache_clear()
