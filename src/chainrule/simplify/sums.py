@@ -1,7 +1,8 @@
-"""Rewrites of sums of derivative terms: flatten, drop zeros, collect equal summands."""
+"""Rewrites of sums of derivative terms: drop zeros, collect equal summands."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,11 @@ from ..expr.draft import Draft, tidy_coef
 from ..expr.nodes import Const, Node, Scalar, Sum
 
 __all__ = ["accumulate"]
+
+# A sum among the summands is opened where few come of it (formulas read better), and where it is
+# short and brings equal summands together.  As a rule its value is needed elsewhere too (x + f(x),
+# layer after layer): sums opened into sums without limit make the cost quadratic in the depth.
+_FEW, _SHORT = 3, 8
 
 
 def accumulate(nodes: Sequence[Node], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Node:
@@ -24,12 +30,11 @@ def accumulate(nodes: Sequence[Node], shape: tuple[int, ...], dtype: np.dtype[An
         elif not isinstance(only, Const):
             return only
     total: dict[Node, Scalar] = {}
-    for node in nodes:
-        for coef, part in node.parts if isinstance(node, Sum) else ((1, node),):
-            part = cast(part, dtype)
-            if isinstance(part, Sum) and not part.parts:
-                continue
-            total[part] = total[part] + coef if part in total else coef
+    for coef, node in _summands(nodes):
+        part = cast(node, dtype)
+        if isinstance(part, Sum) and not part.parts:
+            continue
+        total[part] = total[part] + coef if part in total else coef
     parts = [(tidy_coef(c), n) for n, c in total.items() if c != 0]
     if not parts:
         return zeros(shape, dtype)
@@ -40,3 +45,23 @@ def accumulate(nodes: Sequence[Node], shape: tuple[int, ...], dtype: np.dtype[An
         labels = tuple(range(node.ndim))
         return Draft(shape, dtype, coef, dict(enumerate(shape)), [(node, labels)], labels).finish()
     return Sum(shape, dtype, tuple(parts))
+
+
+def _summands(nodes: Sequence[Node]) -> list[tuple[Scalar, Node]]:
+    """The contributions, short sums with a summand in common opened."""
+    times = Counter(nodes)
+    found = Counter(part for node in times for _, part in _parts(node))
+    few = sum(len(_parts(node)) for node in times) <= _FEW
+    result: list[tuple[Scalar, Node]] = []
+    for node, count in times.items():
+        parts = _parts(node)
+        shared = len(parts) <= _SHORT and any(found[part] > 1 for _, part in parts)
+        if few or shared or len(parts) == 1:
+            result.extend((coef * count, part) for coef, part in parts)
+        else:
+            result.append((count, node))
+    return result
+
+
+def _parts(node: Node) -> Sequence[tuple[Scalar, Node]]:
+    return node.parts if isinstance(node, Sum) else ((1, node),)
