@@ -238,6 +238,22 @@ def test_functions(name: str) -> None:
     assert_cheap(name, f, *(rng.normal(size=s) for s in shapes))
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_curvature(name: str) -> None:
+    """A product of the Hessian with a vector takes a few times the function too."""
+    f, shapes = FUNCTIONS[name]
+    rng = np.random.default_rng(0)
+    with level("count") as (session, opened):
+        arguments = [rng.normal(size=s) for s in shapes]
+        inputs = enter(session, opened, arguments, "argument")
+        (value,) = outputs(f(*inputs.tree)).nodes
+        gradient = derived_pullback([value], [ones((), value.dtype)], inputs.leaves)
+        direction = [session.new_leaf(n.shape, n.dtype) for n in inputs.leaves]
+        product = derived_pushforward(gradient, inputs.leaves, direction)
+        alone, both = make_plan([value]).flops, make_plan(product).flops
+    assert both <= 9 * alone, f"{both} flops, {both / alone:.2f} times the function"
+
+
 # -- every primitive --------------------------------------------------------------------------
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_primitives(case: Any) -> None:
