@@ -4,6 +4,7 @@
 compress     factors with equal labels are multiplied; a summed label is contracted where the
              result is no larger than what goes in
 merge        terms with equal output subscripts are added where the sum stores no more than they do
+windows      terms that write shifted windows of the same axes are added over their union
 distribute   terms that differ in one factor: that factor becomes a sum
 absorb       if one term is dense, all become one dense term
 ============ =====================================================================================
@@ -21,6 +22,7 @@ from ..expr.draft import Draft, opened, whole
 from ..expr.nodes import Factor, Node, Sum, Term
 from ..expr.subs import Sub, labels_of
 from .sums import accumulate
+from .windows import common_origin, pattern
 
 __all__ = ["absorb", "compress", "finalize", "merge", "stored_size"]
 
@@ -160,7 +162,34 @@ def merge(terms: Sequence[Term]) -> list[Term]:
                 break
             group = merged
         result.extend(group)
-    return result
+    return _windows(result) if len(result) > 1 else result
+
+
+def _windows(terms: list[Term]) -> list[Term]:
+    """Shifted windows of the same axes are added over their union where that stores no more."""
+    groups: dict[object, list[Term]] = {}
+    rest: list[Term] = []
+    for term in terms:
+        key = pattern(term)
+        if key is None:
+            rest.append(term)
+        else:
+            groups.setdefault(key, []).append(term)
+    for group in groups.values():
+        kept = [group[0]]
+        for term in group[1:]:
+            for i, known in enumerate(kept):
+                stored = stored_size([known, term])
+                # a window that stands out by little is worth one term less
+                limit = stored + stored // 8 + 1
+                made = common_origin(known, term, limit, _core) if stored else None
+                if made is not None:
+                    kept[i] = made
+                    break
+            else:
+                kept.append(term)
+        rest.extend(kept)
+    return rest
 
 
 def _merge_pair(group: list[Term]) -> list[Term] | None:
