@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import chainrule as cr
 from chainrule.chain.sweep import pullback
 from chainrule.expr.build import linear, map_, view
 from chainrule.expr.draft import Draft
@@ -213,3 +214,16 @@ def test_python_scalars_are_leaves_of_their_dtype() -> None:
     (value,) = evaluate([node], {s: 0.1, x: np.ones(2, np.float32)})
     assert value.dtype == FLOAT
     np.testing.assert_array_equal(value, [0.1, 0.1])
+
+
+def test_a_part_that_hangs_over_is_added_to_what_is_there():
+    """Two terms of a Jacobian, one through a guarded look-up: neither overwrites the other."""
+    index = np.array([2, 1, 0])
+
+    def f(x):
+        padded = np.pad(x, ((1, 0), (0, 0)))[index]
+        return np.concatenate([padded.reshape(-1), x.reshape(-1)])
+
+    J = cr.jacobian(f)(np.ones((3, 2)))
+    columns = [J @ e for e in np.eye(6).reshape(6, 3, 2)]
+    np.testing.assert_array_equal(np.asarray(J), np.stack(columns, -1).reshape(12, 3, 2))

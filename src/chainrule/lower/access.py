@@ -315,7 +315,8 @@ def write(
         part = e.view(result, [ViewOp("index", inner)], node.shape)
         if buffer is None:
             return part
-        return e.emit(Place(buffer, (buffer, part), add=add))
+        # the part has zeros where the term does not write: it can only be added
+        return e.emit(Place(buffer, (buffer, part), add=True, flops=prod(node.shape)))
     fresh = buffer is None
     if buffer is None:
         buffer = e.fill(node.shape, 0, node.dtype)
