@@ -36,7 +36,7 @@ from .subs import (
     unravelled,
 )
 
-__all__ = ["Draft", "draft_of", "opened", "tidy_coef", "whole", "zeros"]
+__all__ = ["Draft", "opened", "tidy_coef", "whole", "zeros"]
 
 
 class Draft:
@@ -318,12 +318,6 @@ def _renamer(
         return substitute(sub, mapping, after) if sub.parts else sub
 
     return new
-
-
-def draft_of(node: Node) -> Draft:
-    """A draft that reads ``node`` whole: one factor under its own labels."""
-    labels = tuple(range(node.ndim))
-    return Draft(node.shape, node.dtype, 1, dict(enumerate(node.shape)), [(node, labels)], labels)
 
 
 def opened(node: Node) -> Draft | None:

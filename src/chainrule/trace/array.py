@@ -116,10 +116,6 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         cell.node = node
         cell.version += 1
 
-    def shares(self, other: TracedArray) -> bool:
-        """Whether two handles show the same part of the same cell."""
-        return self._cell is other._cell and self.node is other.node
-
     def continue_expression(
         self, nodes: Sequence[Node], bindings: Mapping[Node, Any]
     ) -> list[TracedArray]:

@@ -42,7 +42,6 @@ class Level:
     leaves: list[Leaf] = field(default_factory=list)
     lift: Lift | None = None
     name: str = ""
-    batched: bool = False
 
 
 class Session:
@@ -79,11 +78,6 @@ class Session:
     def open_leaves(self) -> set[Node]:
         """The leaves of all open levels: what depends on one of them is still traced."""
         return {leaf for level in self.levels for leaf in level.leaves}
-
-    def is_traced(self, node: Node) -> bool:
-        """Whether a node depends on a leaf of an open level."""
-        still_open = self.open_leaves()
-        return any(leaf in still_open for leaf in leaves([node]))
 
     def lift_to_root(self, node: Node) -> Node:
         """The node in terms of the outermost level's leaves."""

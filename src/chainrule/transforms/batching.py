@@ -59,7 +59,6 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         )
         size = _batch_size(values, axes, _name(f))
         with level("vmap") as (session, opened):
-            opened.batched = True
             handles, whole = _enter(session, opened, values, axes)
 
             def lift(nodes: list[Node]) -> list[Node]:

@@ -13,6 +13,7 @@ from ..array import FUNCTIONS, METHODS, UFUNCS, TracedArray, as_node
 
 __all__ = [
     "Operand",
+    "accumulator_dtype",
     "all_weak",
     "axes_of",
     "axis_of",
@@ -114,6 +115,14 @@ def all_weak(values: Sequence[Any]) -> bool:
         else isinstance(v, bool | int | float | complex) and not isinstance(v, np.generic)
         for v in values
     )
+
+
+def accumulator_dtype(function: Any, node: Node, dtype: Any) -> np.dtype[Any]:
+    """The dtype in which NumPy's sum or product runs: small integers become the platform's."""
+    if dtype is None and node.dtype.kind in "fc":
+        return node.dtype
+    kind: np.dtype[Any] = np.asarray(function(np.ones(1, node.dtype), dtype=dtype)).dtype
+    return kind
 
 
 def axis_of(axis: Any, ndim: int) -> int:

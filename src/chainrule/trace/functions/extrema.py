@@ -13,7 +13,7 @@ from ...expr.calls import call
 from ...expr.nodes import Const, Node
 from ...expr.subs import Sub
 from ..array import TracedArray, traced
-from .common import axes_of, axis_of, existing, implements, node_array, ufunc
+from .common import accumulator_dtype, axes_of, axis_of, existing, implements, node_array, ufunc
 from .indexing import nonzero_tables
 from .reduction import keep_dims, masked
 
@@ -34,12 +34,6 @@ def reduced(op: str, node: Node, axes: tuple[int, ...], keepdims: Any) -> Node:
 
 
 # -- products ---------------------------------------------------------------------------------
-def _product_dtype(node: Node, dtype: Any) -> np.dtype[Any]:
-    """NumPy's accumulator: small integers become the platform's."""
-    kind: np.dtype[Any] = np.asarray(np.prod(np.ones(1, node.dtype), dtype=dtype)).dtype
-    return kind
-
-
 @implements(np.prod)
 def prod(
     a: Any,
@@ -52,7 +46,7 @@ def prod(
 ) -> Any:
     node = masked(node_array(a), where, 1)
     axes = axes_of(axis, node.ndim)
-    node = cast(node, _product_dtype(node, dtype))
+    node = cast(node, accumulator_dtype(np.prod, node, dtype))
     total = reduced("prod", node, axes, keepdims) if axes else node
     result = traced(total, weak=_weak(a))
     return result if initial is _NO else result * initial
@@ -68,7 +62,7 @@ def _running(op: str, a: Any, axis: Any, dtype: Any) -> TracedArray:
     if axis is None:
         node, axis = reshape(node, (node.size,)), 0
     position = axis_of(axis, node.ndim)
-    node = cast(node, _product_dtype(node, dtype))
+    node = cast(node, accumulator_dtype(np.prod, node, dtype))
     return traced(_along(position, node, lambda last: call(op, last)))
 
 

@@ -12,7 +12,7 @@ from ...expr.draft import Draft
 from ...expr.nodes import Const, Node
 from ...expr.subs import affine
 from ..array import TracedArray, traced
-from .common import axes_of, axis_of, existing, implements, node_array, ufunc
+from .common import accumulator_dtype, axes_of, axis_of, existing, implements, node_array, ufunc
 
 __all__ = ["keep_dims", "masked"]
 
@@ -35,15 +35,6 @@ def masked(node: Node, where: Any, fill: Any) -> Node:
     )
 
 
-def _sum_dtype(node: Node, dtype: Any) -> np.dtype[Any]:
-    if dtype is not None:
-        wanted: np.dtype[Any] = np.dtype(dtype)
-        return wanted
-    if node.dtype.kind in "bi" and node.dtype.itemsize < 8:
-        return np.dtype(np.int64)
-    return node.dtype
-
-
 @ufunc((np.add, "reduce"))
 @implements(np.sum, method="sum")
 def sum_(
@@ -57,7 +48,7 @@ def sum_(
 ) -> Any:
     node = masked(node_array(a), where, 0)
     axes = axes_of(axis, node.ndim)
-    kind = _sum_dtype(node, dtype)
+    kind = accumulator_dtype(np.sum, node, dtype)
     total = summed(cast(node, kind), axes, kind)
     if keepdims is True:
         total = keep_dims(total, axes, node.shape)
@@ -163,7 +154,7 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         node = node_array(np.ravel(traced(node)))
         axis = 0
     position = axis_of(axis, node.ndim)
-    kind = _sum_dtype(node, dtype)
+    kind = accumulator_dtype(np.sum, node, dtype)
     node = cast(node, kind)
     if node.size == 0:
         return traced(zeros(node.shape, kind))
