@@ -1,19 +1,38 @@
-"""The result of ``derive``: gradients, definitions, and how they are laid out."""
+"""The result of ``derive``: gradients, Jacobians, definitions, and how they are laid out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from ..expr.extents import Extent
+from .costs import polynomial
 from .notation import Indexed, Notation
 from .quantity import Quantity
 from .writing import Env, latex_name
 
-__all__ = ["Definition", "Derivation", "Gradient", "Gradients"]
+__all__ = [
+    "Convention",
+    "Definition",
+    "Derivation",
+    "Derivative",
+    "Forms",
+    "Gradient",
+    "Gradients",
+    "Hessians",
+    "JacobianForm",
+    "Layout",
+]
+
+Layout: TypeAlias = Literal["numerator", "denominator"]
+Convention: TypeAlias = Literal["column", "row"]
 
 
-def _subscripted(name: str, letters: tuple[str, ...], notation: Notation, latex: bool) -> str:
-    if not isinstance(notation, Indexed) or not letters:
+def _at(name: str, letters: Sequence[str], latex: bool) -> str:
+    """A name with indices."""
+    if not letters:
         return name
     inside = ",".join(letters)
     return f"{name}_{{{inside}}}" if latex else f"{name}[{inside}]"
@@ -21,7 +40,10 @@ def _subscripted(name: str, letters: tuple[str, ...], notation: Notation, latex:
 
 @dataclass(frozen=True)
 class Definition:
-    """A named part of a formula."""
+    """A named part of a formula.
+
+    ``cost`` is the number of flops once all other definitions are known.
+    """
 
     name: str
     quantity: Quantity
@@ -29,6 +51,8 @@ class Definition:
     index_notation: Indexed
     letters: tuple[str, ...]
     shape: tuple[str, ...]
+    cost: Extent
+    extents: tuple[str, ...]
 
     @property
     def text(self) -> str:
@@ -45,10 +69,21 @@ class Definition:
         """The right-hand side in index notation, under ``letters``."""
         return self.index_notation.text
 
+    @property
+    def flops(self) -> str:
+        """The cost of the right-hand side in the names of extents, definitions being known."""
+        return polynomial(self.cost, self.extents)
+
+    @property
+    def _indices(self) -> tuple[str, ...]:
+        return self.letters if isinstance(self.notation, Indexed) else ()
+
     def left(self, latex: bool = False) -> str:
         """The left-hand side, with its indices where the right-hand side has them."""
-        name = latex_name(self.name) if latex else self.name
-        return _subscripted(name, self.letters, self.notation, latex)
+        return _at(latex_name(self.name) if latex else self.name, self._indices, latex)
+
+    def __str__(self) -> str:
+        return f"{self.left()} = {self.text}"
 
 
 @dataclass(frozen=True)
@@ -59,37 +94,126 @@ class Gradient(Definition):
 
     def left(self, latex: bool = False) -> str:
         """``∂L/∂w``."""
+        if not latex:
+            return _at(f"∂{self.output}/∂{self.name}", self._indices, False)
+        over = rf"\frac{{\partial {latex_name(self.output)}}}{{\partial {latex_name(self.name)}}}"
+        return _at(rf"\left({over}\right)", self._indices, True) if self._indices else over
+
+    __str__ = Definition.__str__
+
+
+@dataclass(frozen=True)
+class JacobianForm(Definition):
+    """A generalized Jacobian in closed form; a Hessian is one of a gradient.
+
+    ``shape`` is out + in (in + out in denominator layout).  Where the groups have more than one
+    axis each, matrix notation speaks of linearized tensors: ``∂vec(y)/∂vec(x)``.  ``structure``
+    is that of :class:`chainrule.Jacobian`, ``stored`` the number of elements it keeps.
+    """
+
+    of: tuple[str, ...]
+    lead: int
+    structure: str
+    stored: Extent
+    layout: Layout
+
+    def left(self, latex: bool = False) -> str:
+        """``∂y/∂x``, ``∂vec(y)/∂vec(x)``, ``∂y[n,m]/∂x[i,d]``, ``∂²L/∂x∂w``."""
+        over, below = self.of[0], [*self.of[1:], self.name]
         if latex:
-            over = (
-                rf"\frac{{\partial {latex_name(self.output)}}}{{\partial {latex_name(self.name)}}}"
-            )
-            if isinstance(self.notation, Indexed) and self.letters:
-                return rf"\left({over}\right)_{{{','.join(self.letters)}}}"
-            return over
-        return _subscripted(f"∂{self.output}/∂{self.name}", self.letters, self.notation, False)
+            over, below = latex_name(over), [latex_name(b) for b in below]
+        lead = self.lead if self.layout == "numerator" else len(self.shape) - self.lead
+        groups = [lead, len(self.shape) - lead]
+        if len(below) == 2:
+            groups = [0, *groups]
+        names = [over, *below]
+        if self._indices:
+            letters = self.letters
+            if self.layout == "denominator":
+                letters = (*letters[self.lead :], *letters[: self.lead])
+            stream = iter(letters)
+            names = [
+                _at(n, [next(stream) for _ in range(g)], latex)
+                for n, g in zip(names, groups, strict=True)
+            ]
+        elif all(groups[-2:]) and len(self.shape) > 2:
+            vec = r"\operatorname{vec}" if latex else "vec"
+            names = [f"{vec}({n})" if g > 1 else n for n, g in zip(names, groups, strict=True)]
+        d = r"\partial " if latex else "∂"
+        square = "^2" if latex else "²"
+        mark = square if len(below) == 2 else ""
+        top = f"{d.strip()}{mark}{' ' if latex else ''}{names[0]}"
+        if len(names) == 3 and names[1] == names[2]:
+            names = [over, names[1] + square]
+        bottom = (r" \, " if latex else "").join(f"{d}{n}" for n in names[1:])
+        return rf"\frac{{{top}}}{{{bottom}}}" if latex else f"{top}/{bottom}"
 
-    def __str__(self) -> str:
-        return f"{self.left()} = {self.text}"
+    __str__ = Definition.__str__
 
 
-class Gradients(dict[str, Gradient]):
-    """Gradients by path (``params.w1``); a last part that is unique (``w1``) works as well."""
+Derivative = TypeVar("Derivative", bound=Definition)
 
-    def __missing__(self, key: str) -> Gradient:
+
+class Forms(dict[str, Derivative], Generic[Derivative]):
+    """Closed forms by path (``params.w1``); a last part that is unique (``w1``) works as well.
+
+    ``parts`` are the definitions they use beyond those of the gradients.
+    """
+
+    parts: tuple[Definition, ...] = ()
+
+    def __missing__(self, key: str) -> Derivative:
         found = [g for path, g in self.items() if path.split(".")[-1] == key]
         if len(found) == 1:
             return found[0]
         raise KeyError(f"{key!r}; there are {', '.join(self)}")
 
+    def __str__(self) -> str:
+        return "\n".join(map(str, (*self.parts, *self.values())))
+
+
+class Gradients(Forms[Gradient]):
+    """Gradients by path."""
+
+
+class Hessians(dict[tuple[str, str], JacobianForm]):
+    """Second derivatives by pairs of paths; ``hessians["x"]`` is ``hessians["x", "x"]``."""
+
+    parts: tuple[Definition, ...] = ()
+
+    def __missing__(self, key: str | tuple[str, str]) -> JacobianForm:
+        pair = (key, key) if isinstance(key, str) else key
+        found = [
+            form
+            for paths, form in self.items()
+            if all(w in (p, p.split(".")[-1]) for w, p in zip(pair, paths, strict=True))
+        ]
+        if len(found) == 1:
+            return found[0]
+        raise KeyError(f"{key!r}; there are {', '.join(map(str, self))}")
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, (*self.parts, *self.values())))
+
+
+class Author(Protocol):
+    """Who can write more about a derivation, when it is asked for."""
+
+    def check(self) -> None: ...
+    def jacobians(self) -> Forms[JacobianForm]: ...
+    def hessians(self) -> Hessians: ...
+
 
 @dataclass
 class Derivation:
-    """Closed forms of the gradients of a function.
+    """Closed forms of the derivatives of a function.
 
-    ``gradients[name]`` has ``.text``, ``.latex``, ``.index`` and ``.shape``; ``definitions`` are
-    the named parts that they share, in an order in which they can be computed.  Vectors are
-    columns, ``𝟏`` is the column of ones, ``⊙`` and ``⊘`` multiply and divide elementwise,
-    functions of matrices are elementwise, ``softmax`` and ``logsumexp`` go along rows.
+    ``gradients[name]``, ``jacobians[name]`` and (scalar functions) ``hessians[name]`` have
+    ``.text``, ``.latex``, ``.index``, ``.shape`` and ``.flops``, the last two also ``.structure``;
+    ``definitions`` are the named parts that they share, in an order in which they can be computed.
+    Vectors are columns (rows in the row convention), ``𝟏`` is the vector of ones, ``⊙`` and ``⊘``
+    multiply and divide elementwise, functions of matrices are elementwise, ``softmax`` and
+    ``logsumexp`` go along rows.  Gradients have the shape of their argument in every layout.
     """
 
     function: str
@@ -99,20 +223,60 @@ class Derivation:
     gradients: Gradients
     parts: list[Definition] = field(default_factory=list)
     arriving: tuple[str, tuple[str, ...]] | None = None
-    checker: Callable[[], None] | None = field(default=None, repr=False)
+    layout: Layout = "numerator"
+    convention: Convention = "column"
+    author: Author | None = field(default=None, repr=False)
 
     @property
     def definitions(self) -> list[tuple[str, str]]:
         """(name, right-hand side) of the named parts."""
         return [(part.left(), part.text) for part in self.parts]
 
+    @cached_property
+    def jacobians(self) -> Forms[JacobianForm]:
+        """The Jacobian by each argument, made (and checked) when first asked for.
+
+        >>> import chainrule as cr
+        >>> d = cr.derive(lambda x, w: x @ w, x="N D", w="D M")
+        >>> J = d.jacobians["x"]
+        >>> print(J, J.index, J.structure, sep="; ")
+        ∂vec(y)/∂vec(x) = wᵀ ⊗ I; w[d,m] δ[n,i]; cb->ab|ac
+        """
+        return self._asked().jacobians()
+
+    @cached_property
+    def hessians(self) -> Hessians:
+        """The second derivatives of a scalar function by each pair of arguments.
+
+        >>> import chainrule as cr
+        >>> print(cr.derive(lambda A, x: x @ A @ x, A="N N", x="N").hessians["x"].text)
+        A + Aᵀ
+        """
+        return self._asked().hessians()
+
+    @property
+    def hessian(self) -> JacobianForm:
+        """The Hessian of a scalar function of one argument (of the one in ``wrt``)."""
+        if len(self.gradients) != 1:
+            names = ", ".join(self.gradients)
+            raise AttributeError(
+                f"there are several arguments ({names}): take .hessians[...] by name, or derive "
+                "with wrt= one of them"
+            )
+        return next(iter(self.hessians.values()))
+
+    def _asked(self) -> Author:
+        if self.author is None:
+            raise ValueError("this derivation stands alone: its function is not known")
+        return self.author
+
     def check(self) -> None:
         """Evaluate what is printed at random sizes and values and compare with the derivative.
 
         Raises :class:`chainrule.DerivativeError`, naming the first formula that is wrong.
         """
-        if self.checker is not None:
-            self.checker()
+        if self.author is not None:
+            self.author.check()
 
     def lines(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """(left, right, shape) of the definitions and gradients, as they are printed."""
@@ -126,7 +290,11 @@ class Derivation:
         text = f"{self.function}: {given}"
         if self.arriving is not None:
             name, shape = self.arriving
-            text += f"; {name} = ∂L/∂{self.value.name} ({', '.join(shape)})"
+            text += f"; {name} = ∂{self.output}/∂{self.value.name} ({', '.join(shape)})"
+        if self.layout != "numerator":
+            text += f"; {self.layout} layout"
+        if self.convention != "column":
+            text += f"; {self.convention} convention"
         return text
 
     def __str__(self) -> str:
@@ -140,13 +308,9 @@ class Derivation:
 
     def evaluate(self, env: Env) -> tuple[dict[str, object], dict[str, object]]:
         """The values of what is printed: with definitions by name, and gradients by path."""
-        values = dict(env.values)
-        result: dict[str, object] = {}
-        for part in self.parts:
-            values[part.name] = part.notation.value(env._replace(values=values))
-        for path, gradient in self.gradients.items():
-            result[path] = gradient.notation.value(env._replace(values=values))
-        return values, result
+        values = evaluated(self.parts, env)
+        inner = env._replace(values=values)
+        return values, {path: g.notation.value(inner) for path, g in self.gradients.items()}
 
     def _repr_latex_(self) -> str:
         rows = [
@@ -154,3 +318,11 @@ class Derivation:
             for part in (*self.parts, *self.gradients.values())
         ]
         return r"$$\begin{aligned}" + r" \\ ".join(rows) + r"\end{aligned}$$"
+
+
+def evaluated(parts: Sequence[Definition], env: Env) -> dict[str, object]:
+    """Values by name, with those of definitions (each may use the ones before it)."""
+    values = dict(env.values)
+    for part in parts:
+        values[part.name] = part.notation.value(env._replace(values=values))
+    return values

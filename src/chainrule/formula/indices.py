@@ -270,7 +270,11 @@ class _Writer:
         for factor, subs in q.factors:
             parts.append(self.element(factor, tuple(map_labels(s, mapping) for s in subs)))
         for here, sub in pending:
-            brackets.append(f"{self.index(here)} = {self.index(map_labels(sub, mapping))}")
+            there = map_labels(sub, mapping)
+            if isinstance(here, int) and isinstance(there, int):
+                parts.append(self._entry(r"\delta" if self.latex else "δ", (there, here)))
+            else:
+                brackets.append(f"{self.index(here)} = {self.index(there)}")
         parts.extend(Written(f"[{bracket}]") for bracket in brackets)
         for constraint in q.constraints:
             least = r" \ge 0" if self.latex else " ≥ 0"

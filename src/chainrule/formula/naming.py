@@ -9,7 +9,7 @@ from .algebra import Algebra
 from .measure import Measure
 from .quantity import Add, Fun, Num, Pow, Prod, Quantity, Sym, ordered
 
-__all__ = ["choose_names"]
+__all__ = ["choose_names", "refined"]
 
 _LONG = 5  # what is shorter is written out again rather than named
 _OTHER = {"D": "Δ", "d": "δ"}
@@ -83,10 +83,11 @@ def _uses(roots: Sequence[Quantity], order: Sequence[Quantity]) -> Counter[Quant
 
 def refined(
     roots: Sequence[Quantity], own: Mapping[Quantity, str], primal: Collection[Quantity]
-) -> tuple[list[Quantity], dict[Quantity, str], set[Quantity]]:
+) -> tuple[dict[Quantity, Quantity], dict[Quantity, str], set[Quantity]]:
     """The same formulas simplified again, now that it is known what is used more than once.
 
-    The first pass keeps whole what the program uses twice; much of that is gone by now.
+    The first pass keeps whole what the program uses twice; much of that is gone by now.  Returns
+    the new quantities by the old ones, names of new ones, and the new primal quantities.
     """
     algebra = Algebra()
     order = ordered(roots)
@@ -101,7 +102,7 @@ def refined(
         if q in new:
             names.setdefault(new[q], name)
     values = {new[q] for q in primal if q in new} | set(primal)
-    return [new[root] for root in roots], names, values
+    return new, names, values
 
 
 def _is_view(q: Quantity) -> bool:

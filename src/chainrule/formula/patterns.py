@@ -378,6 +378,14 @@ def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quanti
     return None
 
 
+def _logical_not(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
+    """``¬[a = b]`` of a guard against 0/0 is 1 wherever the formula is finite."""
+    (condition,) = args
+    if isinstance(condition, Fun) and condition.op == "equal":
+        return algebra.scaled(ONE, Num(ONE), shape)
+    return None
+
+
 def _logaddexp(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
     """``logaddexp(0, z)`` is ``log(1 + exp z)``."""
     for one, other in (args, args[::-1]):
@@ -416,6 +424,7 @@ RULES: dict[str, Rule] = {
     "log1p": _log1p,
     "expm1": _expm1,
     "where": _where,
+    "logical_not": _logical_not,
     "logaddexp": _logaddexp,
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -22,16 +22,32 @@ from ..expr.walk import topological
 from .algebra import Algebra
 from .quantity import Form, Fun, Index, Num, Prod, Quantity, Sym, Wrap, zero
 
-__all__ = ["PRIMES", "FormulaError", "Translator", "solve"]
+__all__ = ["FormulaError", "Translator", "size_pairs", "solve"]
 
-#: Two sizes for each name, in the order of the names.
-PRIMES = tuple(
-    zip(
-        (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59),
-        (89, 61, 97, 67, 101, 71, 103, 73, 107, 79, 109, 83, 113),
-        strict=True,
-    )
+_SMALL = (
+    (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59),
+    (61, 67, 73, 79, 97, 107, 149, 173, 229, 263, 293, 313, 337),
 )
+_LARGE = (
+    (907, 911, 919, 929, 937, 941, 947, 953, 967, 971, 977, 983, 991),
+    (1103, 1109, 1123, 1151, 1153, 1171, 1201, 1213, 1217, 1223, 1291, 1301, 1319),
+)
+
+
+def size_pairs(
+    names: Sequence[str], numbers: Iterable[int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Two sizes for each name, all primes.
+
+    They grow in the same order, so that decisions about sizes agree in both traces, and none is
+    near one of the ``numbers`` that shapes hold.  No difference between two sizes of a name is a
+    simple multiple of another's, so that ``K - 1`` cannot pass for ``D + 5``.
+    """
+    if len(names) > len(_SMALL[0]):
+        raise TypeError(f"{len(names)} named extents are too many; at most {len(_SMALL[0])}")
+    near = any(_SMALL[0][0] // 2 < n < 2 * _SMALL[1][-1] for n in numbers)
+    first, second = _LARGE if near else _SMALL
+    return dict(zip(names, first, strict=False)), dict(zip(names, second, strict=False))
 
 
 class FormulaError(TypeError):
@@ -221,6 +237,16 @@ class Translator:
             found = self._quantity(a, b)
             self.known[a] = self._kept(a, found, uses[a] > 1)
         return [self.known[node] for node in ones]
+
+    def network(
+        self, ones: Sequence[Term], others: Sequence[Term], shape: tuple[Extent, ...]
+    ) -> list[Quantity]:
+        """The terms of a Jacobian network, given those at the second sizes."""
+        if len(ones) != len(others):
+            raise self._differs(f"{len(ones)} terms", f"{len(others)} terms")
+        factors = [(n for t in terms for n in t.children) for terms in (ones, others)]
+        self.roots(*map(list, factors))
+        return [self._term(a, b, shape) for a, b in zip(ones, others, strict=True)]
 
     def _kept(self, node: Node, found: Quantity, shared: bool) -> Quantity:
         """Keep what has a name or is shared; of ``2 d`` what is shared is d."""

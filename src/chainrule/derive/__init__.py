@@ -1,0 +1,56 @@
+"""``derive``: the gradients of a NumPy function in closed form, checked before they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..formula.derivation import (
+    Convention,
+    Definition,
+    Derivation,
+    Gradient,
+    JacobianForm,
+    Layout,
+)
+from .signature import read_signature, wanted_leaves
+from .writer import Options, Writer
+
+__all__ = ["Definition", "Derivation", "Gradient", "JacobianForm", "derive"]
+
+
+def derive(
+    f: Callable[..., Any],
+    /,
+    *,
+    shapes: Mapping[str, Any] | None = None,
+    check: bool = True,
+    wrt: str | Sequence[str] | None = None,
+    layout: Layout = "numerator",
+    convention: Convention = "column",
+    **more_shapes: Any,
+) -> Derivation:
+    """The gradients of ``f`` in closed form, as a person would write them.
+
+    Parameters: ``shapes`` and ``more_shapes`` give the shape of each parameter by name: ``"N D"``,
+    ``(64, "D")``, an array, or for a tree argument a dict of these.  Parameters that have defaults
+    and are given no shape are constants.  ``wrt`` names the arguments to differentiate (all).
+
+    Returns a :class:`Derivation`: ``gradients["x"].text``, ``.latex``, ``.index``; leaves of trees
+    are named by path, ``gradients["params.w1"]`` (``gradients["w1"]`` where that is unique).  For
+    an output that is no scalar they are pullbacks of ``G``, which has the output's shape.
+
+    What is printed has been evaluated at random sizes and values and compared with the derivative,
+    unless ``check=False``.
+
+    >>> print(derive(lambda x, w: x @ w, x="N D", w="D M"))
+    <lambda>: x (N, D), w (D, M); G = ∂L/∂y (N, M)
+      ∂L/∂x = G wᵀ
+      ∂L/∂w = xᵀ G
+    """
+    options = Options(layout, convention, check)
+    signature = read_signature(f, {**(shapes or {}), **more_shapes})
+    derivation = Writer(signature, wanted_leaves(signature, wrt), options).write()
+    if check:
+        derivation.check()
+    return derivation

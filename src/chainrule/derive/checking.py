@@ -1,0 +1,319 @@
+"""What is printed, evaluated at random sizes and values and compared with numbers.
+
+Two oracles: the derivative by :func:`chainrule.vjp`, and central differences of the function
+itself, which share no rule with the formulas.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import DerivativeError
+from ..formula.derivation import Definition, Derivation, JacobianForm, evaluated
+from ..formula.evaluate import evaluate
+from ..formula.notation import Indexed
+from ..formula.quantity import ordered
+from ..formula.writing import Env
+from ..lower.calls import CALL_KERNELS
+from ..lower.elementwise import ELEMENTWISE
+from ..transforms.first import grad, vjp
+from .signature import Signature
+
+__all__ = ["Checker"]
+
+_MOST = 40_000  # elements of a dense Jacobian that is checked
+
+
+def _functions() -> dict[str, Callable[..., Any]]:
+    table: dict[str, Callable[..., Any]] = dict(ELEMENTWISE)
+    for op, kernel in CALL_KERNELS.items():
+        table[op] = lambda *args, _kernel=kernel: _kernel(*args)[0]
+        for position in (1, 2):
+            table[f"{op}:{position}"] = lambda *args, _kernel=kernel, _k=position: _kernel(*args)[
+                _k
+            ]
+    table["logabsdet"] = lambda a: np.linalg.slogdet(a)[1]
+    table["signdet"] = lambda a: np.linalg.slogdet(a)[0]
+    table["softmax"] = _softmax
+    table["logsumexp"] = lambda z: np.log(np.exp(z).sum(axis=_rows(z), keepdims=True))
+    return table
+
+
+def _rows(z: Any) -> int:
+    return 0 if z.shape[1] == 1 else 1
+
+
+def _softmax(z: Any) -> Any:
+    e = np.exp(z)
+    return e / e.sum(axis=_rows(z), keepdims=True)
+
+
+def _samples(shape: tuple[int, ...], rng: np.random.Generator, attempt: int) -> Any:
+    """Random values: normal, then positive; square matrices positive definite from the start."""
+    value = rng.normal(size=shape) if attempt == 0 else rng.uniform(0.2, 0.8, size=shape)
+    if len(shape) >= 2 and shape[-1] == shape[-2]:
+        value = value @ np.swapaxes(value, -1, -2) / shape[-1] + np.eye(shape[-1])
+        value += 0.05 * rng.normal(size=shape) if attempt == 0 else 0.0
+    return value
+
+
+_POOLS = ((3, 5, 4, 6, 7, 2), (5, 2, 6, 3, 4, 7), (2, 7, 3, 5, 4, 6))
+_SMALL_POOLS = ((3, 2, 4, 5), (2, 4, 3, 2), (2, 3, 2, 3), (2, 2, 2, 2))
+
+
+class Point(NamedTuple):
+    """One place at which formulas are compared: sizes of the names, values of the leaves."""
+
+    sizes: dict[str, int]
+    values: list[Any]
+
+
+class Checker:
+    """Compares written formulas with numbers."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        symbols: Sequence[str],
+        captured: Mapping[str, Any],
+        derivation: Derivation,
+    ) -> None:
+        self.signature = signature
+        self.symbols = symbols
+        self.captured = captured
+        self.derivation = derivation
+        self.functions = _functions()
+
+    # -- where --------------------------------------------------------------------------------
+    def points(
+        self,
+        measure: Callable[[Point], Any],
+        pools: Sequence[Sequence[int]] = _POOLS,
+        most: int = 2,
+    ) -> Iterator[tuple[Point, Any]]:
+        """Points at which ``measure`` is finite, and what it gives there."""
+        rng = np.random.default_rng(0)
+        passed = 0
+        for pool in pools:
+            if passed == most:
+                return
+            sizes = dict(zip(self.signature.names, itertools.cycle(pool), strict=False))
+            shapes = [self.signature.sizes(d, sizes) for d in self.signature.dims]
+            for attempt in range(3):
+                point = Point(sizes, [_samples(shape, rng, attempt) for shape in shapes])
+                try:
+                    with np.errstate(all="ignore"):
+                        found = measure(point)
+                except np.linalg.LinAlgError:
+                    continue
+                if all(np.isfinite(e).all() for e in found):
+                    passed += 1
+                    yield point, found
+                    break
+        if not passed:
+            raise DerivativeError(
+                f"{self.derivation.function} has no finite derivative at random values, so its "
+                "formula cannot be checked; pass check=False to see it unchecked"
+            )
+
+    def env(self, point: Point) -> Env:
+        """The values that formulas speak of."""
+        known = dict(zip(self.symbols, point.values, strict=True)) | dict(self.captured)
+        return Env(known, point.sizes, self.functions)
+
+    def function(self, point: Point, wanted: Sequence[int]) -> Callable[..., Any]:
+        """The function of the leaves wanted, all others at the point."""
+
+        def of_wanted(*some: Any) -> Any:
+            whole = list(point.values)
+            for k, value in zip(wanted, some, strict=True):
+                whole[k] = value
+            return self.signature.call(whole)
+
+        return of_wanted
+
+    # -- gradients ----------------------------------------------------------------------------
+    def gradients(self, wanted: Sequence[int]) -> None:
+        """Every gradient in matrix and in index notation, at several sizes."""
+        derivation = self.derivation
+        rng = np.random.default_rng(1)
+
+        def measure(point: Point) -> list[Any]:
+            f = self.function(point, wanted)
+            result, back = vjp(f, *(point.values[k] for k in wanted))
+            shape = np.shape(result)
+            cotangent = rng.normal(size=shape) if shape else np.asarray(1.0)
+            return [cotangent, *back(cotangent)]
+
+        for point, (cotangent, *expected) in self.points(measure):
+            self._differences(point, wanted, cotangent, expected)
+            env = self.env(point)
+            if derivation.arriving is not None:
+                env = env._replace(values={**env.values, derivation.arriving[0]: cotangent})
+            with np.errstate(all="ignore"):
+                inner = env._replace(values=evaluated(derivation.parts, env))
+                for k, value in zip(wanted, expected, strict=True):
+                    gradient = derivation.gradients[self.signature.paths[k]]
+                    self._compare(gradient, value, inner, derivation.parts, value.ndim)
+
+    def _differences(
+        self, point: Point, wanted: Sequence[int], cotangent: Any, expected: Sequence[Any]
+    ) -> None:
+        """The numbers that formulas are compared with, against the function itself."""
+        rng = np.random.default_rng(2)
+        for k, value in zip(wanted, expected, strict=True):
+            f = self.function(point, [k])
+            direction = rng.normal(size=value.shape)
+
+            def along(h: float, f: Any = f, k: int = k, direction: Any = direction) -> Any:
+                ahead, back = (f(point.values[k] + s * h * direction) for s in (1, -1))
+                return np.sum(cotangent * (np.asarray(ahead) - np.asarray(back))) / (2 * h)
+
+            found = float(np.sum(value * direction))
+            with np.errstate(all="ignore"):
+                slopes = [float(along(h)) for h in (4e-5, 2e-5, 1e-5)]
+            scale = float(np.sum(np.abs(value * direction))) + 1e-3 * (1 + np.abs(cotangent).sum())
+            if not np.isfinite(slopes).all() or max(slopes) - min(slopes) > 1e-4 * scale:
+                continue  # a kink or an edge of the domain is near
+            if abs(slopes[-1] - found) > 1e-3 * scale:
+                raise DerivativeError(
+                    f"the derivative of {self.derivation.function} by {self.symbols[k]} along a "
+                    f"random direction is {found:.6g}, by central differences {slopes[-1]:.6g} "
+                    f"(sizes {point.sizes}); please report it"
+                )
+
+    # -- Jacobians ----------------------------------------------------------------------------
+    def jacobians(
+        self, parts: Sequence[Definition], forms: Sequence[JacobianForm], wanted: Sequence[int]
+    ) -> None:
+        """Jacobians, dense at small sizes, against pullbacks of basis vectors."""
+
+        def measure(point: Point) -> list[Any]:
+            f = self.function(point, wanted)
+            result, back = vjp(f, *(point.values[k] for k in wanted))
+            shape = np.shape(result)
+            columns = [back(e.reshape(shape)) for e in np.eye(prod(shape))]
+            return [
+                np.reshape([c[i] for c in columns], shape + point.values[k].shape)
+                for i, k in enumerate(wanted)
+            ]
+
+        self._dense(measure, parts, forms)
+
+    def hessians(
+        self,
+        parts: Sequence[Definition],
+        forms: Sequence[JacobianForm],
+        pairs: Sequence[tuple[int, int]],
+    ) -> None:
+        """Hessians, dense at small sizes, against derivatives of gradients by number."""
+
+        def measure(point: Point) -> list[Any]:
+            return [self._second(point, i, j) for i, j in pairs]
+
+        self._dense(measure, parts, forms, 1e-5)
+
+    def _second(self, point: Point, i: int, j: int) -> Any:
+        """``∂(∂L/∂x_i)/∂x_j`` by pullbacks of basis vectors."""
+        of_both = self.function(point, [i, j] if i != j else [i])
+        x, z = point.values[i], point.values[j]
+
+        def slope(other: Any) -> Any:
+            if i == j:
+                return grad(of_both)(other)
+            return grad(of_both)(x, other)
+
+        _, back = vjp(slope, z)
+        rows = [back(e.reshape(x.shape))[0] for e in np.eye(x.size)]
+        return np.reshape(rows, x.shape + z.shape)
+
+    def _dense(
+        self,
+        measure: Callable[[Point], list[Any]],
+        parts: Sequence[Definition],
+        forms: Sequence[JacobianForm],
+        tolerance: float = 1e-6,
+    ) -> None:
+        every = [*self.derivation.parts, *parts]
+
+        def fits(point_sizes: Mapping[str, int]) -> bool:
+            return all(
+                prod(round(e.value(point_sizes)) for e in form.quantity.shape) <= _MOST
+                for form in forms
+            )
+
+        pools = [
+            pool
+            for pool in _SMALL_POOLS
+            if fits(dict(zip(self.signature.names, itertools.cycle(pool), strict=False)))
+        ]
+        for point, expected in self.points(measure, pools or _SMALL_POOLS[-1:]):
+            env = self.env(point)
+            with np.errstate(all="ignore"):
+                used = [p for p in every if not self._speaks_of_the_gradient(p)]
+                inner = env._replace(values=evaluated(used, env))
+                for form, value in zip(forms, expected, strict=True):
+                    lead = form.lead
+                    if form.layout == "denominator":
+                        n = value.ndim - lead
+                        value = np.transpose(value, [*range(n, value.ndim), *range(n)])
+                    self._compare(form, value, inner, used, lead, tolerance)
+
+    def _speaks_of_the_gradient(self, part: Definition) -> bool:
+        arriving = self.derivation.arriving
+        if arriving is None:
+            return False
+        return any(getattr(q, "name", None) == arriving[0] for q in ordered([part.quantity]))
+
+    # -- comparing ----------------------------------------------------------------------------
+    def _compare(
+        self,
+        form: Definition,
+        value: Any,
+        env: Env,
+        parts: Sequence[Definition],
+        lead: int,
+        tolerance: float = 1e-6,
+    ) -> None:
+        """Matrix notation and index notation of one formula against its value."""
+        names = {part.quantity: part.name for part in parts}
+        by_index = evaluate(form.quantity, env, names)
+        target = self._matrix(form, value, lead)
+        for text, found, wanted in (
+            (form.text, np.asarray(form.notation.value(env)), target),
+            (form.index, by_index, value),
+        ):
+            if isinstance(form.notation, Indexed):
+                wanted = value
+            if found.size == 1:
+                found = np.broadcast_to(found.reshape(()), wanted.shape)
+            if found.shape != wanted.shape:
+                raise DerivativeError(
+                    f"the formula {form.left()} = {text} has shape {found.shape} at sizes "
+                    f"{env.sizes}, the derivative {wanted.shape}; please report it"
+                )
+            scale = max(float(np.max(np.abs(wanted), initial=0.0)), 1e-6)
+            error = float(np.max(np.abs(found - wanted), initial=0.0)) / scale
+            if not error < tolerance:
+                raise DerivativeError(
+                    f"the formula {form.left()} = {text} is off by {error:.2g} (relative) at "
+                    f"sizes {env.sizes}; please report it"
+                )
+
+    def _matrix(self, form: Definition, value: Any, lead: int) -> Any:
+        """A value as matrix notation shows it: vectors as columns or rows, tensors linearized."""
+        by_rows = self.derivation.convention == "row"
+        if value.ndim == 1:
+            return value[None, :] if by_rows else value[:, None]
+        if isinstance(form, JacobianForm) and 0 < lead < value.ndim and value.ndim > 2:
+            order = [*range(lead), *range(lead, value.ndim)]
+            if not by_rows:
+                order = [*range(lead)[::-1], *range(lead, value.ndim)[::-1]]
+            rows = prod(value.shape[:lead])
+            return np.transpose(value, order).reshape(rows, -1)
+        return value

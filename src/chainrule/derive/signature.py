@@ -1,0 +1,83 @@
+"""What is known of a function's arguments before it is traced: names, trees, shapes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..formula.shapes import Dims, named_extents, rebuild, walk
+
+__all__ = ["Signature", "function_name", "read_signature", "wanted_leaves"]
+
+
+@dataclass
+class Signature:
+    """What is known of the arguments before tracing."""
+
+    function: Callable[..., Any]
+    trees: dict[str, Any]
+    constants: dict[str, Any]
+    paths: list[str]
+    dims: list[Dims]
+    names: list[str]
+
+    def call(self, values: Sequence[Any]) -> Any:
+        """The function at values of the leaves, one a path."""
+        stream = iter(values)
+        given = {name: rebuild(tree, stream) for name, tree in self.trees.items()}
+        bound = inspect.signature(self.function).bind_partial()
+        bound.arguments.update(given)
+        return self.function(*bound.args, **bound.kwargs)
+
+    def sizes(self, dims: Dims, names: Mapping[str, int]) -> tuple[int, ...]:
+        """A shape at sizes of the names."""
+        return tuple(names[e] if isinstance(e, str) else e for e in dims)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The extents that are given as numbers."""
+        return [e for dims in self.dims for e in dims if not isinstance(e, str)]
+
+
+def read_signature(f: Callable[..., Any], shapes: Mapping[str, Any]) -> Signature:
+    parameters = inspect.signature(f).parameters
+    unknown = [name for name in shapes if name not in parameters]
+    if unknown:
+        raise TypeError(
+            f"{function_name(f)} has no parameter {unknown[0]!r}; it has {', '.join(parameters)}"
+        )
+    trees: dict[str, Any] = {}
+    constants: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        if name in shapes:
+            trees[name] = shapes[name]
+        elif parameter.default is not parameter.empty:
+            constants[name] = parameter.default
+        elif parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"give the shape of {name!r}, for example {name}='N D'")
+    leaves_ = [leaf for name, tree in trees.items() for leaf in walk(tree, name)]
+    dims = [d for _, d in leaves_]
+    names = named_extents(dims)
+    return Signature(f, trees, constants, [p for p, _ in leaves_], dims, names)
+
+
+def wanted_leaves(signature: Signature, wrt: str | Sequence[str] | None) -> list[int]:
+    if wrt is None:
+        return list(range(len(signature.paths)))
+    names = [wrt] if isinstance(wrt, str) else list(wrt)
+    for name in names:
+        if not any(_under(path, name) for path in signature.paths):
+            raise TypeError(f"wrt={name!r}; the arguments are {', '.join(signature.paths)}")
+    return [
+        k for k, path in enumerate(signature.paths) if any(_under(path, name) for name in names)
+    ]
+
+
+def _under(path: str, name: str) -> bool:
+    return path == name or path.startswith((name + ".", name + "["))
+
+
+def function_name(f: Callable[..., Any]) -> str:
+    return getattr(f, "__name__", type(f).__name__)

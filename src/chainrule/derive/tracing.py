@@ -1,0 +1,141 @@
+"""Running a function on traced arrays of given sizes, and seeing the names that it gives them."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from ..chain.network import reverse_network
+from ..chain.sweep import pullback
+from ..expr.build import ones
+from ..expr.nodes import Leaf, Node, Term
+from ..formula.symbolic import FormulaError
+from ..trace.array import TracedArray, traced
+from ..transforms.core import level, outputs
+from .signature import Signature, function_name
+
+__all__ = ["Kind", "Trace", "trace"]
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+Kind: TypeAlias = Literal["gradients", "jacobians", "hessians"]
+
+
+@dataclass
+class Trace:
+    """One run of the function on traced arrays, and derivatives of its result."""
+
+    inputs: list[Leaf]
+    output: Node
+    arriving: Leaf | None
+    gradients: list[Node]
+    networks: list[list[Term]]
+    captured: list[tuple[Leaf, Any]]
+    locals: dict[Node, str] = field(default_factory=dict)
+
+
+def trace(
+    signature: Signature, sizes: Mapping[str, int], wanted: Sequence[int], kind: Kind
+) -> Trace:
+    """Run the function at sizes of the names and differentiate it by the leaves ``wanted``.
+
+    "gradients": pullbacks; "jacobians": a network a leaf; "hessians": one a pair of leaves.
+    Leaves are numbered alike in every run, so the nodes of two runs at the same sizes are the same.
+    """
+    with level("derive") as (session, opened):
+        before, session.symbolic = session.symbolic, True
+        try:
+            inputs = [
+                session.new_leaf(signature.sizes(dims, sizes), np.dtype(float))
+                for dims in signature.dims
+            ]
+            opened.leaves.extend(inputs)
+            known = set(session.captured)
+            with _Locals(signature.function) as recorder:
+                result = signature.call([traced(leaf) for leaf in inputs])
+            found = outputs(result)
+            if len(found.nodes) != 1:
+                raise FormulaError(
+                    f"{function_name(signature.function)} returned {len(found.nodes)} arrays; "
+                    "derive needs a function with one array as its result"
+                )
+            (output,) = found.nodes
+            locals_ = recorder.nodes()
+            captured = [
+                (leaf, array) for key, (array, leaf) in session.captured.items() if key not in known
+            ]
+            sources = [inputs[k] for k in wanted]
+            arriving = None
+            gradients: list[Node] = []
+            networks: list[list[Term]] = []
+            if kind == "gradients" and output.shape:
+                arriving = session.new_leaf(output.shape, output.dtype)
+            if kind == "jacobians":
+                networks = reverse_network(output, sources)
+            else:
+                seed = arriving if arriving is not None else ones(output.shape, output.dtype)
+                gradients = pullback([output], [seed], sources)
+            if kind == "hessians":
+                networks = [terms for g in gradients for terms in reverse_network(g, sources)]
+        finally:
+            session.symbolic = before
+    return Trace(inputs, output, arriving, gradients, networks, captured, locals_)
+
+
+class _Locals:
+    """The names that user code gives to traced arrays, seen when its functions return."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.code = getattr(inspect.unwrap(function), "__code__", None)
+        self.own: dict[str, TracedArray] = {}
+        self.helpers: list[tuple[str, TracedArray]] = []
+
+    def __enter__(self) -> _Locals:
+        self.before = sys.getprofile()
+        sys.setprofile(self._event)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(self.before)
+
+    def _event(self, frame: FrameType, event: str, _: object) -> None:
+        if event != "return":
+            return
+        if frame.f_code is self.code:
+            self.own.update(_traced_locals(frame))
+            return
+        room = str(frame.f_globals.get("__name__", "")).split(".")[0]
+        if room not in (_PACKAGE, "numpy", "scipy", "optree") and frame.f_code.co_name[0] != "<":
+            self.helpers.extend(_traced_locals(frame).items())
+
+    def nodes(self) -> dict[Node, str]:
+        """Names by node: the function's own first, then those of the functions it calls."""
+        found: dict[Node, str] = {}
+        for name, value in self.own.items():
+            found.setdefault(value.node, name)
+        inner: dict[str, list[Node]] = {}
+        for name, value in self.helpers:
+            node = value.node
+            if node not in found and node not in inner.setdefault(name, []):
+                inner[name].append(node)
+        for name, several in inner.items():
+            for number, node in enumerate(several, 1):
+                label = name if len(several) == 1 else f"{name}{number}"
+                if name not in self.own and node not in found:
+                    found[node] = label
+        return {node: name for node, name in found.items() if not isinstance(node, Leaf)}
+
+
+def _traced_locals(frame: FrameType) -> dict[str, TracedArray]:
+    return {
+        name: value
+        for name, value in frame.f_locals.items()
+        if isinstance(value, TracedArray) and not name.startswith("_")
+    }

@@ -1,0 +1,428 @@
+"""From two traces to a Derivation: translate, simplify, name, write."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..expr.extents import ONE, ZERO, Extent, extent
+from ..expr.extents import name as named
+from ..expr.nodes import Node, Term
+from ..formula.algebra import Algebra
+from ..formula.costs import flops, size
+from ..formula.derivation import (
+    Convention,
+    Definition,
+    Derivation,
+    Forms,
+    Gradient,
+    Gradients,
+    Hessians,
+    JacobianForm,
+    Layout,
+)
+from ..formula.indices import Indices
+from ..formula.kronecker import Generalized
+from ..formula.matrix import Matrices, NoMatrixForm
+from ..formula.naming import choose_names, refined
+from ..formula.notation import Notation
+from ..formula.patterns import canonical
+from ..formula.quantity import Add, Index, Prod, Quantity, ordered, zero
+from ..formula.rows import in_rows
+from ..formula.structures import named_structure
+from ..formula.symbolic import FormulaError, Translator, size_pairs
+from ..formula.work import Work
+from ..jacobian.structure import structure_of
+from .checking import Checker
+from .signature import Signature, function_name
+from .tracing import Kind, Trace, trace
+
+__all__ = ["Options", "Writer"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How derivatives are laid out, and whether they are checked."""
+
+    layout: Layout = "numerator"
+    convention: Convention = "column"
+    check: bool = True
+
+
+class Writer:
+    """Writes the derivatives of one function; what it names once keeps its name."""
+
+    def __init__(self, signature: Signature, wanted: list[int], options: Options) -> None:
+        self.signature = signature
+        self.wanted = wanted
+        self.options = options
+        self.first, self.second = size_pairs(signature.names, signature.numbers)
+        self.algebra = Algebra()
+        self.translator = Translator(self.algebra, self.first, self.second)
+        self.symbols = _short_names(signature.paths)
+        self.taken = set(self.symbols) | set(signature.names)
+        self.captured: dict[str, Any] = {}
+        self.own: dict[Quantity, str] = {}  # names by quantities as translated
+        self.primal: set[Quantity] = set()
+        self._alive: list[tuple[Trace, Trace]] = []  # nodes are interned only while they live
+
+    def traces(self, kind: Kind) -> tuple[Trace, Trace]:
+        """The function at both sizes."""
+        pair = (
+            trace(self.signature, self.first, self.wanted, kind),
+            trace(self.signature, self.second, self.wanted, kind),
+        )
+        self._alive.append(pair)
+        return pair
+
+    # -- gradients ----------------------------------------------------------------------------
+    def write(self) -> Derivation:
+        """The derivation, its gradients written; all else follows when it is asked for."""
+        signature, translator, taken = self.signature, self.translator, self.taken
+        one, other = self.traces("gradients")
+        self._name_leaves(one, other)
+        arriving = _fresh("G", taken)
+        if one.arriving is not None:
+            taken.add(arriving)
+            translator.symbols[one.arriving] = arriving
+        translator.labels = {n: s for n, s in one.locals.items() if s not in taken}
+        (value,) = translator.roots([one.output], [other.output])
+        self.primal = set(ordered(translator.known.values()))
+        roots = translator.roots(one.gradients, other.gradients)
+        own = dict(translator.names)
+        value_name = "y" if "y" not in taken | set(own.values()) else _fresh("Y", taken)
+        if one.arriving is not None and value.children:
+            own.setdefault(value, value_name)
+        value_name = own.get(value, value_name)
+        names, new = self._named(roots, own)
+        self.value = value
+        self.names = names
+        taken |= set(names.values())
+        self.output = _fresh("L", taken)
+        self.pen = pen = _Pen(self, names)
+        gradients = Gradients()
+        for k, raw in zip(self.wanted, roots, strict=True):
+            fields = pen.fields(self.symbols[k], new[raw])
+            gradients[signature.paths[k]] = Gradient(**fields, output=self.output)
+        self.value_name = value_name if one.arriving is not None else self.output
+        self.derivation = Derivation(
+            function=function_name(signature.function),
+            arguments=tuple(
+                (s, tuple(map(str, d))) for s, d in zip(self.symbols, signature.dims, strict=True)
+            ),
+            output=self.output,
+            value=Definition(**pen.fields(self.value_name, value)),
+            gradients=gradients,
+            parts=pen.parts(()),
+            arriving=(arriving, tuple(map(str, value.shape))) if one.arriving is not None else None,
+            layout=self.options.layout,
+            convention=self.options.convention,
+            author=self,
+        )
+        return self.derivation
+
+    def _name_leaves(self, one: Trace, other: Trace) -> None:
+        translator = self.translator
+        for leaf, symbol in zip(one.inputs, self.symbols, strict=True):
+            translator.symbols[leaf] = symbol
+        translator.arrays = (dict(one.captured), dict(other.captured))
+        for number, (leaf, array) in enumerate(one.captured):
+            symbol = _captured_name(self.signature.function, array) or f"c{number}"
+            while symbol in self.taken:
+                symbol += "_"
+            self.taken.add(symbol)
+            self.captured[symbol] = array
+            translator.symbols[leaf] = symbol
+
+    def _named(
+        self, roots: Sequence[Quantity], own: Mapping[Quantity, str]
+    ) -> tuple[dict[Quantity, str], dict[Quantity, Quantity]]:
+        """Names of the parts of roots, and the roots simplified again, by the old ones."""
+        new, named, primal = refined(roots, own, self.primal)
+        names = choose_names([new[r] for r in roots], named, primal, self.taken)
+        self.own = dict(own) | {raw: names[q] for raw, q in new.items() if q in names}
+        return names, new
+
+    # -- Jacobians and Hessians ---------------------------------------------------------------
+    def jacobians(self) -> Forms[JacobianForm]:
+        """∂y/∂x by each argument."""
+        one, other = self.traces("jacobians")
+        self._same(one, other)
+        keys = [((self.value_name, self.symbols[k]), k) for k in self.wanted]
+        forms: Forms[JacobianForm] = Forms()
+        forms.parts, written = self._networks(one, other, keys, self.value.ndim)
+        for k, form in zip(self.wanted, written, strict=True):
+            forms[self.signature.paths[k]] = form
+        if self.options.check:
+            self._checker().jacobians(forms.parts, list(forms.values()), self.wanted)
+        return forms
+
+    def hessians(self) -> Hessians:
+        """∂²L/∂x∂w by each pair of arguments."""
+        if self.value.shape:
+            shape = ", ".join(map(str, self.value.shape))
+            raise ValueError(
+                f"{function_name(self.signature.function)} has a result of shape ({shape}), no "
+                "scalar: there is no Hessian; take .jacobians, or sum the result"
+            )
+        one, other = self.traces("hessians")
+        self._same(one, other)
+        pairs = [(i, j) for i in self.wanted for j in self.wanted]
+        keys = [((self.output, self.symbols[i], self.symbols[j]), j) for i, j in pairs]
+        hessians = Hessians()
+        leads = [len(self.signature.dims[i]) for i, _ in pairs]
+        hessians.parts, written = self._networks(one, other, keys, *leads)
+        paths = self.signature.paths
+        for (i, j), form in zip(pairs, written, strict=True):
+            hessians[paths[i], paths[j]] = form
+        if self.options.check:
+            self._checker().hessians(hessians.parts, list(hessians.values()), pairs)
+        return hessians
+
+    def _same(self, one: Trace, other: Trace) -> None:
+        first = self._alive[0]
+        if one.output is not first[0].output or other.output is not first[1].output:
+            raise FormulaError(
+                f"{function_name(self.signature.function)} computed something else when it was "
+                "called again; a function to be derived must not depend on outer state that changes"
+            )
+
+    def _networks(
+        self,
+        one: Trace,
+        other: Trace,
+        keys: Sequence[tuple[tuple[str, ...], int]],
+        *leads: int,
+    ) -> tuple[tuple[Definition, ...], list[JacobianForm]]:
+        """Definitions that are new, and the closed forms of networks."""
+        if len(leads) == 1:
+            leads = leads * len(keys)
+        translated: list[list[Quantity]] = []
+        number = self.translator.number
+        for a, b in zip(one.networks, other.networks, strict=True):
+            shapes = zip(a[0].shape, b[0].shape, strict=True) if a and b else ()
+            shape = tuple(number(x, y) for x, y in shapes)
+            translated.append(self.translator.network(a, b, shape))
+        raw = [q for terms in translated for q in terms]
+        inside = set(ordered(raw))
+        own = {q: name for q, name in self.own.items() if q in inside}
+        before = set(self.names)
+        names, new = self._named(raw, {**self.own, **own})
+        self.taken |= set(names.values())
+        self.names = {**self.names, **names}
+        pen = _Pen(self, self.names)
+        forms = []
+        for position, ((of, k), lead) in enumerate(zip(keys, leads, strict=True)):
+            terms = [new[q] for q in translated[position]]
+            forms.append(
+                self._form(
+                    pen, of, k, lead, terms, one.networks[position], other.networks[position]
+                )
+            )
+        used = {q for form in forms for q in ordered([form.quantity])}
+        return tuple(p for p in pen.parts(before) if p.quantity in used), forms
+
+    def _form(
+        self,
+        pen: _Pen,
+        of: tuple[str, ...],
+        k: int,
+        lead: int,
+        terms: Sequence[Quantity],
+        ones: Sequence[Term],
+        others: Sequence[Term],
+    ) -> JacobianForm:
+        out = self._extents(of, lead)
+        into = self._leaf_extents(k)
+        shape = (*out, *into)
+        quantity = _total(terms, shape)
+        if len(of) == 2 and not lead:
+            quantity = self.derivation.gradients[self.signature.paths[k]].quantity
+        structure = named_structure(
+            structure_of(ones, lead), structure_of(others, lead), self.first, self.second
+        )
+        if structure is None:
+            raise self.translator._differs(structure_of(ones, lead), structure_of(others, lead))
+        stored = ZERO
+        seen: dict[Node, Node] = {
+            n: m
+            for a, b in zip(ones, others, strict=True)
+            for (n, _), (m, _) in zip(a.factors, b.factors, strict=True)
+        }
+        for n, m in seen.items():
+            stored = stored + size(self.translator.shape(n, m))
+        if self.options.layout == "denominator":
+            quantity = _exchanged(quantity, lead)
+            lead = len(into)
+        fields = pen.fields(of[-1], quantity, lead)
+        return JacobianForm(
+            **fields,
+            of=of[:-1],
+            lead=lead,
+            structure=structure,
+            stored=stored,
+            layout=self.options.layout,
+        )
+
+    def _extents(self, of: tuple[str, ...], lead: int) -> tuple[Extent, ...]:
+        if len(of) == 2:
+            return self.value.shape
+        return self._leaf_extents(self.symbols.index(of[1]))
+
+    def _leaf_extents(self, k: int) -> tuple[Extent, ...]:
+        return tuple(named(e) if isinstance(e, str) else extent(e) for e in self.signature.dims[k])
+
+    # -- checking -----------------------------------------------------------------------------
+    def _checker(self) -> Checker:
+        return Checker(self.signature, self.symbols, self.captured, self.derivation)
+
+    def check(self) -> None:
+        """Compare everything that has been written with numbers."""
+        self._checker().gradients(self.wanted)
+
+
+class _Pen:
+    """Writes quantities under names, in the convention asked for."""
+
+    def __init__(self, writer: Writer, names: Mapping[Quantity, str]) -> None:
+        self.writer = writer
+        self.names = names
+        self.indices = Indices(names, writer.taken | set(names.values()))
+        self.matrices = Matrices(names)
+        self.by_rows = writer.options.convention == "row"
+        self.generalized = Generalized(self.matrices, self.by_rows)
+
+    def notation(self, q: Quantity, top: bool = False, lead: int | None = None) -> Notation:
+        """Matrix notation where there is one, else index notation."""
+        for form in (q, self.writer.algebra.multiplied_out(q)):
+            try:
+                written = (
+                    self.matrices.write(form, top)
+                    if lead is None
+                    else self.generalized.write(form, lead)
+                )
+            except NoMatrixForm:
+                continue
+            vector = q.ndim == 1 and sum(e != ONE for e in q.shape) <= 1
+            return in_rows(written, 1 if vector else 2) if self.by_rows else written
+        return self.indices.write(q)
+
+    def fields(
+        self, name: str, q: Quantity, lead: int | None = None, top: bool = False
+    ) -> dict[str, Any]:
+        """What every definition holds."""
+        return {
+            "name": name,
+            "quantity": q,
+            "notation": self.notation(q, top, lead),
+            "index_notation": self.indices.write(q),
+            "letters": self.indices.letters(q.shape),
+            "shape": tuple(map(str, q.shape)),
+            "cost": flops(self._computed(q, lead), set(self.names), self.writer.first),
+            "extents": tuple(self.writer.signature.names),
+        }
+
+    def _computed(self, q: Quantity, lead: int | None) -> list[Quantity]:
+        """What is computed to have a quantity: of a Jacobian its factors, as far as new."""
+        return [f for f in _stored(q) if f not in self.names] if lead else [q]
+
+    def parts(self, known: Any) -> list[Definition]:
+        """The definitions of names that are not in ``known``."""
+        return [
+            Definition(**self.fields(name, q, top=True))
+            for q, name in self.names.items()
+            if q not in known
+        ]
+
+
+def _stored(q: Quantity) -> list[Quantity]:
+    """The factors of a Jacobian: what is computed to hold it."""
+    terms = [part for _, part in q.parts] if isinstance(q, Add) else [q]
+    return [f for t in terms for f in ([f for f, _ in t.factors] if isinstance(t, Prod) else [t])]
+
+
+def _total(terms: Sequence[Quantity], shape: tuple[Extent, ...]) -> Quantity:
+    """The sum of a Jacobian's terms, each kept whole."""
+    flat: list[tuple[Extent, Quantity]] = []
+    for term in terms:
+        if isinstance(term, Add) and term.shape == shape:
+            flat += term.parts
+        elif isinstance(term, Prod):
+            flat.append((term.coef, _with(term, shape, coef=ONE)))
+        else:
+            flat.append((ONE, term))
+    collected: dict[object, tuple[Extent, Quantity]] = {}
+    for coef, term in flat:
+        key = canonical(term)
+        known = collected.get(key)
+        collected[key] = (coef, term) if known is None else (known[0] + coef, known[1])
+    parts = [(c, q) for c, q in collected.values() if c]
+    if not parts:
+        return zero(shape)
+    if len(parts) > 1:
+        return Add(shape, tuple(parts))
+    ((coef, term),) = parts
+    if coef == ONE:
+        return term
+    if isinstance(term, Prod):
+        return _with(term, shape, coef=coef)
+    return _with(_whole(term), shape, coef=coef)
+
+
+def _exchanged(q: Quantity, lead: int) -> Quantity:
+    """A Jacobian with its two groups of axes exchanged."""
+    shape = (*q.shape[lead:], *q.shape[:lead])
+    if isinstance(q, Add):
+        return Add(shape, tuple((c, _exchanged(part, lead)) for c, part in q.parts))
+    if not isinstance(q, Prod):
+        q = _whole(q)
+    return _with(q, shape, out=(*q.out[lead:], *q.out[:lead]))
+
+
+def _whole(q: Quantity) -> Prod:
+    """A quantity as a product of itself alone."""
+    labels = tuple(range(q.ndim))
+    return Prod(q.shape, ONE, q.shape, ((q, labels),), labels)
+
+
+def _with(
+    q: Prod,
+    shape: tuple[Extent, ...],
+    coef: Extent | None = None,
+    out: tuple[Index, ...] | None = None,
+) -> Quantity:
+    """A product with another coefficient or other output indices."""
+    return Work(
+        q.coef if coef is None else coef,
+        dict(enumerate(q.extents)),
+        list(q.factors),
+        list(q.out if out is None else out),
+        list(q.constraints),
+        shape,
+    ).finish()
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "̄" if len(name) == 1 else "_"
+    return name
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """The last part of each path where it is unique, else the path."""
+    last = [path.rsplit(".", 1)[-1] for path in paths]
+    return [s if last.count(s) == 1 else path for s, path in zip(last, paths, strict=True)]
+
+
+def _captured_name(f: Callable[..., Any], array: Any) -> str | None:
+    code = inspect.unwrap(f)
+    try:
+        known = inspect.getclosurevars(code)
+    except TypeError:
+        return None
+    for name, value in {**known.globals, **known.nonlocals}.items():
+        if value is array:
+            return name
+    return None
