@@ -18,6 +18,7 @@ from ..formula.derivation import Definition, Derivation, JacobianForm, evaluated
 from ..formula.evaluate import evaluate
 from ..formula.notation import Indexed
 from ..formula.quantity import ordered
+from ..formula.reading import CannotRead, value_of_text
 from ..formula.writing import Env
 from ..lower.calls import CALL_KERNELS
 from ..lower.elementwise import ELEMENTWISE
@@ -283,10 +284,12 @@ class Checker:
         """Matrix notation and index notation of one formula against its value."""
         names = {part.quantity: part.name for part in parts}
         by_index = evaluate(form.quantity, env, names)
+        printed = self._printed(form, value, env, parts)
         target = self._matrix(form, value, lead)
         for text, found, wanted in (
             (form.text, np.asarray(form.notation.value(env)), target),
             (form.index, by_index, value),
+            (form.index, by_index if printed is None else printed, value),
         ):
             if isinstance(form.notation, Indexed):
                 wanted = value
@@ -304,6 +307,15 @@ class Checker:
                     f"the formula {form.left()} = {text} is off by {error:.2g} (relative) at "
                     f"sizes {env.sizes}; please report it"
                 )
+
+    def _printed(self, form: Definition, value: Any, env: Env, parts: Sequence[Definition]) -> Any:
+        """The printed characters of the index notation read back, None where they are not read."""
+        shapes = {p.name: tuple(round(e.value(env.sizes)) for e in p.quantity.shape) for p in parts}
+        values = {n: np.reshape(v, shapes[n]) if n in shapes else v for n, v in env.values.items()}
+        try:
+            return value_of_text(form.index, form.letters, value.shape, env._replace(values=values))
+        except CannotRead:
+            return None
 
     def _matrix(self, form: Definition, value: Any, lead: int) -> Any:
         """A value as matrix notation shows it: vectors as columns or rows, tensors linearized."""

@@ -9,6 +9,7 @@ from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from ..expr.extents import Extent
 from .costs import polynomial
+from .mathml import mathml
 from .notation import Indexed, Notation
 from .quantity import Quantity
 from .writing import Env, latex_name
@@ -68,6 +69,16 @@ class Definition:
     def index(self) -> str:
         """The right-hand side in index notation, under ``letters``."""
         return self.index_notation.text
+
+    @property
+    def mathml(self) -> str:
+        """The right-hand side as a MathML element."""
+        return mathml(self.text)
+
+    @property
+    def equation(self) -> str:
+        """Both sides as one MathML element."""
+        return mathml(self.left(), self.text)
 
     @property
     def flops(self) -> str:

@@ -184,7 +184,11 @@ class _Writer:
     def _scaled(self, coef: Extent, factors: list[Written]) -> Written:
         minus = ("-" if self.latex else "−") if coef.negative else ""
         top, bottom = abs(coef).fraction(self.latex)
-        below = [] if self.latex else [w for w in factors if w.text.startswith("1/")]
+        below = (
+            []
+            if self.latex
+            else [w for w in factors if w.text.startswith("1/") and w.binds >= PRODUCT]
+        )
         factors = [w for w in factors if w not in below]
         parts = [w.within(PRODUCT, self.latex) for w in factors]
         if len(factors) > 1:
