@@ -10,6 +10,7 @@ from .transforms.compiling import compile
 from .transforms.customs import custom, stop_gradient
 from .transforms.first import grad, hvp, jvp, linearize, value_and_grad, vjp
 from .transforms.jacobians import hessian, jacobian, value_and_jacobian
+from .transforms.planning import Plan, plan
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,7 @@ __all__ = [
     "DerivativeError",
     "EscapedTracerError",
     "Jacobian",
+    "Plan",
     "TooLargeError",
     "TraceError",
     "check",
@@ -31,6 +33,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "linearize",
+    "plan",
     "stop_gradient",
     "value_and_grad",
     "value_and_jacobian",

@@ -20,7 +20,7 @@ from ..simplify.network import absorb, compress, finalize, merge
 from ..simplify.terms import cancel, open_views
 from .sweep import active_nodes
 
-__all__ = ["NotHolomorphic", "forward_network", "identity", "reverse_network"]
+__all__ = ["NotHolomorphic", "forward_network", "identity", "join", "reverse_network"]
 
 
 def identity(node: Node) -> Term | None:
@@ -57,7 +57,7 @@ def reverse_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
                 raise NotHolomorphic(node)
             shape = output.shape + piece.arg.shape
             for term in terms:
-                made = _join(term, piece, piece.out, piece.into, lead, shape, True)
+                made = join(term, piece, piece.out, piece.into, lead, shape, True)
                 if made is not None:
                     pending[piece.arg].append(made)
     return [found.get(s, []) for s in sources]
@@ -86,7 +86,7 @@ def forward_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
                 if piece.conj:
                     incoming = [conjugated(term) for term in incoming]
                 for term in incoming:
-                    made = _join(term, piece, piece.into, piece.out, piece.arg.ndim, shape, False)
+                    made = join(term, piece, piece.into, piece.out, piece.arg.ndim, shape, False)
                     if made is not None:
                         parts.append(made)
             known[node] = absorb(merge(parts))
@@ -114,7 +114,7 @@ def conjugated(term: Term) -> Term:
     return Term(term.shape, term.dtype, coef, term.extents, factors, term.out, term.constraints)
 
 
-def _join(
+def join(
     term: Term,
     piece: Piece,
     taken: Sequence[Sub],

@@ -10,9 +10,21 @@ import numpy as np
 
 from ..expr.nodes import Const, Node, Scalar
 from ..expr.subs import Sub, looks_of
-from .steps import Elementwise, Fill, IndexGrid, Reduce, Ref, Scale, Select, Step, View, ViewOp
+from .steps import (
+    Elementwise,
+    Fill,
+    IndexGrid,
+    Reduce,
+    Ref,
+    Scale,
+    Select,
+    Step,
+    Value,
+    View,
+    ViewOp,
+)
 
-__all__ = ["Emitter", "Labels", "Operand", "Value", "promoted"]
+__all__ = ["Emitter", "Labels", "Operand", "promoted"]
 
 Labels: TypeAlias = tuple[int, ...]
 Operand: TypeAlias = tuple[int, Labels]  # a value's number and the label of each of its axes
@@ -26,27 +38,6 @@ _SPREADING = frozenset({"broadcast", "window"})
 def promoted(*dtypes: Dtype) -> Dtype:
     """NumPy's common dtype, remembered."""
     return np.result_type(*dtypes)
-
-
-class Value:
-    """What the planner knows of a value.
-
-    ``root`` is the value whose buffer this one looks into; ``owned`` says that the program made
-    the buffer, ``spread`` that elements share memory among themselves.
-    """
-
-    __slots__ = ("dtype", "owned", "root", "shape", "spread")
-
-    def __init__(self, shape: tuple[int, ...], dtype: Dtype, root: int, owned: bool) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self.root = root
-        self.owned = owned
-        self.spread = False
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
 
 
 class Emitter:

@@ -61,7 +61,7 @@ class _Planner(Emitter):
             copies.append(value.spread or not base.owned or value.root in seen)
             seen.add(value.root)
             results.append(number)
-        return Plan(leaves, inputs, self.steps, results, copies)
+        return Plan(leaves, inputs, self.steps, results, copies, self.values)
 
     def _deferred(self) -> set[Node]:
         """Terms that only write a part of a sum: they are added into its buffer."""
@@ -169,7 +169,8 @@ class _Planner(Emitter):
                 [node.dtype if isinstance(a, Ref) else type(a) for a in args]
                 + [type(c) for c, _ in parts if c not in (1, -1)]
             )
-        scaled = sum(1 for c, _ in parts if c not in (1, -1))
+        # what is scaled, and a first part that is negated, takes an operation of its own
+        scaled = sum(1 for c, _ in parts if c not in (1, -1)) + (parts[0][0] == -1)
         value = self.emit(
             Combine(
                 self.new(node.shape, natural),

@@ -8,7 +8,10 @@ Every step knows its flops (multiply-add 2, transcendental 10).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from ..expr.nodes import Leaf, Scalar
 from ..expr.subs import Sub
@@ -30,6 +33,7 @@ __all__ = [
     "ScatterAdd",
     "Select",
     "Step",
+    "Value",
     "View",
     "ViewOp",
 ]
@@ -180,15 +184,46 @@ class CallStep(Step):
     writable: bool = False
 
 
+class Value:
+    """What the planner knows of a value.
+
+    ``root`` is the value whose buffer this one looks into; ``owned`` says that the program made
+    the buffer, ``spread`` that elements share memory among themselves.
+    """
+
+    __slots__ = ("dtype", "owned", "root", "shape", "spread")
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], root: int, owned: bool
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.root = root
+        self.owned = owned
+        self.spread = False
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+
 @dataclass(slots=True)
 class Plan:
-    """Steps in order, the leaves they read and the values that are the results."""
+    """Steps in order, the leaves they read and the values that are the results.
+
+    ``values`` says of every value by number what is known of it: shape, dtype, whose buffer it is.
+    """
 
     leaves: list[Leaf]
     inputs: list[int]
     steps: list[Step]
     outputs: list[int]
     copies: list[bool]
+    values: list[Value] = field(default_factory=list)
 
     @property
     def flops(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..expr import paths
 from ..jacobian import sparse
 from ..lower import run
+from . import planning
 from .core import clear_derived
 
 __all__ = ["clear_caches"]
@@ -15,4 +16,5 @@ def clear_caches() -> None:
     run.clear()
     sparse.clear()
     clear_derived()
+    planning.clear()
     paths._first_pair.cache_clear()

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import optree
 
-from ..chain.network import NotHolomorphic, forward_network, reverse_network
 from ..expr.draft import opened
 from ..expr.nodes import Leaf, Node, Term
 from ..expr.walk import substitute_nodes
@@ -21,6 +20,7 @@ from ..trace.array import TracedArray, as_node, traced
 from ..trace.session import Level, Session
 from .core import Outputs, enter, finish, level, outputs, settle
 from .first import Argnums, _name, _split_aux, grad, merged, split_arguments
+from .planning import networks
 from .trees import NAMESPACE, flatten, unflatten
 
 __all__ = ["hessian", "jacobian", "value_and_jacobian"]
@@ -92,14 +92,12 @@ def value_and_jacobian(
             result, aux = _split_aux(f(*merged(args, numbers, inputs.tree), **kwargs), has_aux)
             outs = outputs(dense_nodes(result))
             extra = outputs(aux)
-            networks = [
-                _networks(out, inputs.leaves, mode, _symmetric_leaves(inputs, symmetric))
-                for out in outs.nodes
-            ]
+            flags = _symmetric_leaves(inputs, symmetric)
+            rows = _networks(outs.nodes, inputs.leaves, mode, flags)
         done = finish(session, opened_level, [*outs.nodes, *extra.nodes])
         value = outs.rebuild(done[: len(outs.nodes)])
         per_out = []
-        for out, row in zip(outs.nodes, networks, strict=True):
+        for out, row in zip(outs.nodes, rows, strict=True):
             objects = [
                 _object(session, opened_level, out, leaf, terms, report, layout)
                 for leaf, (terms, report) in zip(inputs.leaves, row, strict=True)
@@ -127,7 +125,7 @@ def jacobian(
     Returns a function of the same arguments giving a :class:`chainrule.Jacobian` of shape
     out + in (``layout="denominator"``: in + out); trees of results and of arguments nest, results
     outside.  ``mode`` orders the evaluation: "forward" accumulates from the inputs, "reverse" from
-    the outputs; "auto" takes the reverse sweep, which also compresses across the graph.
+    the outputs; "auto" by the best order that a short search (or :func:`chainrule.plan`) finds.
     ``symmetric`` (per argument): the derivative over symmetric matrices.  ``(J, aux)`` with
     ``has_aux``.
 
@@ -161,23 +159,19 @@ Report = tuple[str, int]
 
 
 def _networks(
-    out: Node, sources: Sequence[Leaf], mode: Mode, symmetric: Sequence[bool]
-) -> list[tuple[list[Term], Report]]:
+    outs: Sequence[Node], sources: Sequence[Leaf], mode: Mode, symmetric: Sequence[bool]
+) -> list[list[tuple[list[Term], Report]]]:
     """Terms in the order asked for, and the report, which always comes from the reverse sweep."""
-    try:
-        backward = reverse_network(out, sources)
-        terms = forward_network(out, sources) if mode == "forward" else backward
-    except NotHolomorphic:
-        # real arguments through a conjugate: only the forward sweep is a sum of terms
-        terms = backward = forward_network(out, sources)
-    result = []
-    for mine, reported, flag in zip(terms, backward, symmetric, strict=True):
-        if flag:
-            mine = _symmetrized(mine, out.ndim)
-            reported = mine
-        size = sum(node.nbytes for node in factor_nodes(reported))
-        result.append((mine, (structure_of(reported, out.ndim), size)))
-    return result
+    rows = []
+    for out, ordered, backward in zip(outs, *networks(mode, outs, sources), strict=True):
+        row = []
+        for mine, reported, flag in zip(ordered, backward, symmetric, strict=True):
+            if flag:
+                mine = reported = _symmetrized(mine, out.ndim)
+            size = sum(node.nbytes for node in factor_nodes(reported))
+            row.append((mine, (structure_of(reported, out.ndim), size)))
+        rows.append(row)
+    return rows
 
 
 def _symmetric_leaves(inputs: Any, symmetric: bool | Sequence[bool]) -> list[bool]:
