@@ -1,4 +1,4 @@
-"""What other libraries take: linear operators, per-example blocks, norms, NumPy's functions."""
+"""What other libraries take: linear operators and per-example blocks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..expr.build import map_
 from ..expr.draft import Draft, opened
-from ..expr.nodes import Leaf, Node, Term
+from ..expr.nodes import Leaf, Node
 from ..simplify.sums import accumulate
 from ..simplify.terms import derived
 from .memory import check_size
-from .sparse import csr, entries, terms_with_numbers
+from .sparse import terms_with_numbers
 from .values import value_of
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from .object import Jacobian
 
-__all__ = ["blocks", "linear_operator", "norm", "numpy_function"]
+__all__ = ["blocks", "linear_operator"]
 
 
 # -- linear operators ---------------------------------------------------------------------------
@@ -124,73 +123,3 @@ def blocks(jacobian: Jacobian, max_bytes: int | None = None) -> Any:
     if jacobian.layout == "denominator":
         array = np.transpose(array, (0, *range(n_out, len(shape)), *range(1, n_out)))
     return array
-
-
-# -- norms --------------------------------------------------------------------------------------
-def norm(jacobian: Jacobian) -> Any:
-    """See :meth:`chainrule.Jacobian.norm`."""
-    terms, bindings = jacobian._bound()
-    stored = sum(np.size(value) for value in bindings.values())
-    if entries(terms) <= 4 * stored + 2**20 and all(
-        isinstance(value, np.ndarray | np.generic) for value in bindings.values()
-    ):
-        return np.linalg.norm(csr(jacobian).data)
-    # Σ over pairs of terms of their inner product, contracted factor by factor
-    labels = tuple(range(jacobian.ndim))
-    extents = dict(enumerate(jacobian.out_shape + jacobian.in_shape))
-    parts = []
-    for i, first in enumerate(terms):
-        for second in terms[i:]:
-            dtype = np.result_type(first.dtype, second.dtype)
-            coef = 1 if second is first else 2
-            factors = [(first, labels), (_conjugated(second), labels)]
-            draft = Draft((), dtype, coef, dict(extents), factors, ())
-            draft.inline(1)
-            draft.inline(0)
-            parts.append(derived(draft))
-    total = value_of(accumulate(parts, (), jacobian.dtype), bindings)
-    return np.sqrt(np.maximum(np.real(total), 0))
-
-
-def _conjugated(term: Term) -> Term:
-    draft = opened(term)
-    assert draft is not None
-    draft.coef = term.coef.conjugate()
-    draft.factors = [
-        (map_("conj", node) if node.dtype.kind == "c" else node, subs)
-        for node, subs in term.factors
-    ]
-    made = draft.term()
-    assert made is not None
-    return made
-
-
-# -- NumPy's functions --------------------------------------------------------------------------
-def numpy_function(jacobian: Jacobian, func: Any, args: Any, kwargs: Any) -> Any:
-    """``np.trace``, ``np.diagonal``, ``np.linalg.norm`` by structure; others on dense arrays."""
-    alone = len(args) == 1 and args[0] is jacobian and not kwargs
-    if alone:
-        if func is np.shape:
-            return jacobian.shape
-        if func is np.ndim:
-            return jacobian.ndim
-        if func is np.size:
-            return jacobian.size
-        if func is np.linalg.norm:
-            return jacobian.norm()
-        square = jacobian.out_shape == jacobian.in_shape
-        if func is np.trace and square:
-            return jacobian.trace()
-        if func is np.diagonal and square and jacobian.ndim == 2:
-            return jacobian.diagonal()
-    return func(*_dense(args, type(jacobian)), **_dense(kwargs, type(jacobian)))
-
-
-def _dense(value: Any, kind: type) -> Any:
-    if isinstance(value, kind):
-        return value.to_dense()  # type: ignore[attr-defined]
-    if type(value) in (list, tuple):
-        return type(value)(_dense(v, kind) for v in value)
-    if type(value) is dict:
-        return {k: _dense(v, kind) for k, v in value.items()}
-    return value

@@ -8,9 +8,23 @@ from ..errors import TooLargeError
 
 __all__ = ["available_bytes", "check_size", "readable"]
 
+# below this the memory left is not asked for: it takes longer than to fill the array
+_SMALL = 2**20
+
 
 def available_bytes() -> int:
-    """Memory the machine has left, in bytes."""
+    """Memory that this process can still take, in bytes: of the machine, and of its group."""
+    free = _machine()
+    group = _number("/sys/fs/cgroup/memory.max")
+    if group is not None:
+        used = _number("/sys/fs/cgroup/memory.current") or 0
+        # page cache is given back when memory is asked for
+        cached = _statistic("/sys/fs/cgroup/memory.stat", "inactive_file") or 0
+        free = min(free, max(group - used + cached, 0))
+    return free
+
+
+def _machine() -> int:
     try:
         with open("/proc/meminfo") as lines:
             for line in lines:
@@ -22,6 +36,25 @@ def available_bytes() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (ValueError, OSError, AttributeError):
         return 8 * 2**30
+
+
+def _number(path: str) -> int | None:
+    try:
+        with open(path) as text:
+            return int(text.read())
+    except (OSError, ValueError):  # no such group, or "max"
+        return None
+
+
+def _statistic(path: str, name: str) -> int | None:
+    try:
+        with open(path) as lines:
+            for line in lines:
+                if line.startswith(name + " "):
+                    return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def readable(size: int) -> str:
@@ -36,11 +69,14 @@ def readable(size: int) -> str:
 
 def check_size(size: int, what: str, max_bytes: int | None, remedy: str) -> None:
     """Raise TooLargeError if ``size`` bytes exceed the limit or the memory left."""
+    if max_bytes is None and size <= _SMALL:
+        return
     limit = available_bytes() if max_bytes is None else max_bytes
     if size > limit:
-        gib = f" ({size / 2**30:,.4g} GiB)" if size >= 2**40 else ""
+        text = readable(size)
+        gib = "" if text.endswith("GiB") else f" ({size / 2**30:,.4g} GiB)"
         raise TooLargeError(
-            f"{what} would take {readable(size)}{gib}, more than "
+            f"{what} would take {text}{gib}, more than "
             f"{'the memory left' if max_bytes is None else 'max_bytes'} ({readable(limit)}); "
             f"instead: {remedy}"
         )

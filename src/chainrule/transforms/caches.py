@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..expr import paths
-from ..jacobian import sparse
+from ..jacobian import solve_plan, sparse
 from ..lower import run
 from . import planning
 from .core import clear_derived
@@ -15,6 +15,7 @@ def clear_caches() -> None:
     """Forget derived programs, compiled programs and contraction paths (all are found again)."""
     run.clear()
     sparse.clear()
+    solve_plan.clear()
     clear_derived()
     planning.clear()
     paths._first_pair.cache_clear()

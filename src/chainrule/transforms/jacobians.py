@@ -12,8 +12,9 @@ import optree
 from ..expr.draft import opened
 from ..expr.nodes import Leaf, Node, Term
 from ..expr.walk import substitute_nodes
-from ..jacobian.object import Jacobian, Layout, factor_nodes
+from ..jacobian.object import Jacobian, Layout
 from ..jacobian.structure import structure_of
+from ..jacobian.terms import factor_nodes
 from ..jacobian.values import factor_values
 from ..simplify.network import finalize
 from ..trace.array import TracedArray, as_node, traced
