@@ -25,7 +25,7 @@ from ..expr.draft import Draft
 from ..expr.nodes import Call, Leaf, Map, Node, Term
 from ..expr.walk import substitute_nodes, topological
 from ..jacobian.memory import readable
-from ..jacobian.object import factor_nodes
+from ..jacobian.terms import factor_nodes
 from ..jacobian.structure import structure_of
 from ..lower.costs import Cost, cost_of, multiplications
 from ..lower.plan import make_plan
