@@ -25,8 +25,8 @@ from ..expr.draft import Draft
 from ..expr.nodes import Call, Leaf, Map, Node, Term
 from ..expr.walk import substitute_nodes, topological
 from ..jacobian.memory import readable
-from ..jacobian.terms import factor_nodes
 from ..jacobian.structure import structure_of
+from ..jacobian.terms import factor_nodes
 from ..lower.costs import Cost, cost_of, multiplications
 from ..lower.plan import make_plan
 from ..lower.run import Cache
