@@ -27,16 +27,17 @@ from ..formula.indices import Indices
 from ..formula.kronecker import Generalized
 from ..formula.matrix import Matrices, NoMatrixForm
 from ..formula.naming import choose_names, refined
+from ..formula.networks import exchanged, stored_factors, total_of
 from ..formula.notation import Notation
-from ..formula.patterns import canonical
-from ..formula.quantity import Add, Index, Prod, Quantity, ordered, zero
+from ..formula.quantity import Quantity, ordered
 from ..formula.rows import in_rows
+from ..formula.steps import Steps
 from ..formula.structures import named_structure
 from ..formula.symbolic import FormulaError, Translator, size_pairs
-from ..formula.work import Work
 from ..jacobian.structure import structure_of
 from .checking import Checker
 from .signature import Signature, function_name
+from .stepping import Stepper
 from .tracing import Kind, Trace, trace
 
 __all__ = ["Options", "Writer"]
@@ -237,7 +238,7 @@ class Writer:
         out = self._extents(of, lead)
         into = self._leaf_extents(k)
         shape = (*out, *into)
-        quantity = _total(terms, shape)
+        quantity = total_of(terms, shape)
         if len(of) == 2 and not lead:
             quantity = self.derivation.gradients[self.signature.paths[k]].quantity
         structure = named_structure(
@@ -254,7 +255,7 @@ class Writer:
         for n, m in seen.items():
             stored = stored + size(self.translator.shape(n, m))
         if self.options.layout == "denominator":
-            quantity = _exchanged(quantity, lead)
+            quantity = exchanged(quantity, lead)
             lead = len(into)
         fields = pen.fields(of[-1], quantity, lead)
         return JacobianForm(
@@ -273,6 +274,10 @@ class Writer:
 
     def _leaf_extents(self, k: int) -> tuple[Extent, ...]:
         return tuple(named(e) if isinstance(e, str) else extent(e) for e in self.signature.dims[k])
+
+    def steps(self) -> Steps:
+        """How the gradients come about."""
+        return Stepper(self, self.derivation).run()
 
     # -- checking -----------------------------------------------------------------------------
     def _checker(self) -> Checker:
@@ -326,7 +331,7 @@ class _Pen:
 
     def _computed(self, q: Quantity, lead: int | None) -> list[Quantity]:
         """What is computed to have a quantity: of a Jacobian its factors, as far as new."""
-        return [f for f in _stored(q) if f not in self.names] if lead else [q]
+        return [f for f in stored_factors(q) if f not in self.names] if lead else [q]
 
     def parts(self, known: Any) -> list[Definition]:
         """The definitions of names that are not in ``known``."""
@@ -335,73 +340,6 @@ class _Pen:
             for q, name in self.names.items()
             if q not in known
         ]
-
-
-def _stored(q: Quantity) -> list[Quantity]:
-    """The factors of a Jacobian: what is computed to hold it."""
-    terms = [part for _, part in q.parts] if isinstance(q, Add) else [q]
-    return [f for t in terms for f in ([f for f, _ in t.factors] if isinstance(t, Prod) else [t])]
-
-
-def _total(terms: Sequence[Quantity], shape: tuple[Extent, ...]) -> Quantity:
-    """The sum of a Jacobian's terms, each kept whole."""
-    flat: list[tuple[Extent, Quantity]] = []
-    for term in terms:
-        if isinstance(term, Add) and term.shape == shape:
-            flat += term.parts
-        elif isinstance(term, Prod):
-            flat.append((term.coef, _with(term, shape, coef=ONE)))
-        else:
-            flat.append((ONE, term))
-    collected: dict[object, tuple[Extent, Quantity]] = {}
-    for coef, term in flat:
-        key = canonical(term)
-        known = collected.get(key)
-        collected[key] = (coef, term) if known is None else (known[0] + coef, known[1])
-    parts = [(c, q) for c, q in collected.values() if c]
-    if not parts:
-        return zero(shape)
-    if len(parts) > 1:
-        return Add(shape, tuple(parts))
-    ((coef, term),) = parts
-    if coef == ONE:
-        return term
-    if isinstance(term, Prod):
-        return _with(term, shape, coef=coef)
-    return _with(_whole(term), shape, coef=coef)
-
-
-def _exchanged(q: Quantity, lead: int) -> Quantity:
-    """A Jacobian with its two groups of axes exchanged."""
-    shape = (*q.shape[lead:], *q.shape[:lead])
-    if isinstance(q, Add):
-        return Add(shape, tuple((c, _exchanged(part, lead)) for c, part in q.parts))
-    if not isinstance(q, Prod):
-        q = _whole(q)
-    return _with(q, shape, out=(*q.out[lead:], *q.out[:lead]))
-
-
-def _whole(q: Quantity) -> Prod:
-    """A quantity as a product of itself alone."""
-    labels = tuple(range(q.ndim))
-    return Prod(q.shape, ONE, q.shape, ((q, labels),), labels)
-
-
-def _with(
-    q: Prod,
-    shape: tuple[Extent, ...],
-    coef: Extent | None = None,
-    out: tuple[Index, ...] | None = None,
-) -> Quantity:
-    """A product with another coefficient or other output indices."""
-    return Work(
-        q.coef if coef is None else coef,
-        dict(enumerate(q.extents)),
-        list(q.factors),
-        list(q.out if out is None else out),
-        list(q.constraints),
-        shape,
-    ).finish()
 
 
 def _fresh(name: str, taken: set[str]) -> str:

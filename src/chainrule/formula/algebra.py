@@ -303,7 +303,7 @@ class Algebra(Measure):
             ):
                 position += 1
         self._merge_powers(work)
-        while patterns.simplify_product(self, work):
+        while self._rewritten(work):
             if any(is_zero(q) for q, _ in work.factors):
                 return zero(shape)
             self._merge_powers(work)
@@ -402,6 +402,10 @@ class Algebra(Measure):
         if len(inner.factors) <= 1 and inner.coef == ONE:
             return True
         return inner not in (self.named if alone else self.kept)
+
+    def _rewritten(self, work: Work) -> bool:
+        """One of the named rewrites of products; False where none applies."""
+        return any(rule(self, work) for rule in patterns.PRODUCT_RULES.values())
 
     def _merge_powers(self, work: Work) -> None:
         total: dict[tuple[Quantity, tuple[Index, ...]], Fraction] = {}

@@ -12,6 +12,7 @@ from .costs import polynomial
 from .mathml import mathml
 from .notation import Indexed, Notation
 from .quantity import Quantity
+from .steps import Steps
 from .writing import Env, latex_name
 
 __all__ = [
@@ -213,6 +214,7 @@ class Author(Protocol):
     def check(self) -> None: ...
     def jacobians(self) -> Forms[JacobianForm]: ...
     def hessians(self) -> Hessians: ...
+    def steps(self) -> Steps: ...
 
 
 @dataclass
@@ -275,6 +277,26 @@ class Derivation:
                 "with wrt= one of them"
             )
         return next(iter(self.hessians.values()))
+
+    @cached_property
+    def steps(self) -> Steps:
+        """How the gradients come about: a list that prints itself.
+
+        The function, one operation at a time; local Jacobians with their shapes; the chain rule
+        from the output back; each simplification with the name of its rewrite; the closed forms;
+        the cost of the dense Jacobian and of the form.  Each step has ``.title``, ``.text`` and
+        ``.latex``.
+
+        >>> import chainrule as cr
+        >>> steps = cr.derive(lambda W, x: W @ x, W="T N", x="N").steps
+        >>> print(steps[1].text)
+        ∂y/∂vec(W) = xᵀ ⊗ I
+        ∂y[t]/∂W[i,n] = x[n] δ[t,i]
+        ∂y/∂x = W
+        ∂y[t]/∂x[n] = W[t,n]
+        ∂y/∂W: (T) by (T × N), structure b->a|ab; ∂y/∂x: (T) by (N), structure ab->a|b
+        """
+        return self._asked().steps()
 
     def _asked(self) -> Author:
         if self.author is None:

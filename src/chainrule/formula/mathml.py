@@ -70,6 +70,8 @@ def _identifier(name: str) -> str:
     """``w1`` as w with the index 1, ``sigma`` as σ, long names upright."""
     if name == "𝟏":
         return "<mn>𝟏</mn>"
+    if "\u0304" in name:
+        return f"<mover>{_identifier(name.replace(chr(0x304), ''))}<mo>¯</mo></mover>"
     found = _NAME.match(name.rsplit(".", 1)[-1])
     stem, digits = found.groups() if found else (name, "")
     head, _, tail = stem.partition("_")

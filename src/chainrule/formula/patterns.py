@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from .work import Work
 
 __all__ = [
+    "PRODUCT_RULES",
     "canonical",
     "simplify_function",
     "simplify_power",
-    "simplify_product",
 ]
 
 MINUS = -ONE
@@ -69,13 +69,6 @@ def canonical(part: Quantity) -> object:
 
 
 # -- products ---------------------------------------------------------------------------------
-def simplify_product(algebra: Algebra, work: Work) -> bool:
-    """One rewrite of a product under construction; False where none applies."""
-    return any(
-        rule(algebra, work) for rule in (_softmax, _sums_to_one, _logistic, _logistic_pair, _fold)
-    )
-
-
 def _softmax(algebra: Algebra, work: Work) -> bool:
     """``exp(u) · 1/Σ exp(u)`` is ``softmax(u)``."""
     for i, (q, subs) in enumerate(work.factors):
@@ -268,6 +261,16 @@ def _fold(algebra: Algebra, work: Work) -> bool:
         work.factors = factors
         return True
     return False
+
+
+#: Rewrites of a product under construction, by name; each says whether it applied.
+PRODUCT_RULES: dict[str, Callable[[Algebra, Work], bool]] = {
+    "softmax": _softmax,
+    "probabilities sum to 1": _sums_to_one,
+    "logistic": _logistic,
+    "logistic derivative": _logistic_pair,
+    "named product": _fold,
+}
 
 
 # -- powers -----------------------------------------------------------------------------------

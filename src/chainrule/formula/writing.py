@@ -53,6 +53,8 @@ def latex_name(name: str) -> str:
     """``w1`` as ``w_{1}``, ``sigma`` as ``\\sigma``, long names upright."""
     if "." in name:
         name = name.rsplit(".", 1)[1]
+    if "\u0304" in name:
+        return rf"\bar{{{latex_name(name.replace(chr(0x304), ''))}}}"
     stem = name.rstrip("0123456789").rstrip("_")
     digits = name[len(stem) :].lstrip("_")
     head, _, tail = stem.partition("_")
