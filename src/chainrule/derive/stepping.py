@@ -74,27 +74,35 @@ class Stepper:
         return translator
 
     def _node_names(self) -> dict[Node, str]:
-        """The user's name of every operation on the path, else v1, v2 …"""
+        """The name of every operation on the path: the user's, the derivation's, or v1, v2 …"""
         writer = self.writer
         found: dict[Node, str] = {
             leaf: symbol for leaf, symbol in zip(self.one.inputs, writer.symbols, strict=True)
         }
         taken = set(writer.symbols) | set(writer.taken)
         labels = {n: s for n, s in self.one.locals.items() if s not in set(found.values())}
+        used = set(found.values()) | {writer.value_name}
         number = 0
         for node in self.active:
             if node in found:
                 continue
             if node is self.one.output:
                 found[node] = writer.value_name
-            elif node in labels:
-                found[node] = labels[node]
+            elif (name := labels.get(node) or self._written_name(node)) not in {None, *used}:
+                assert name is not None
+                found[node] = name
+                used.add(name)
             else:
                 number += 1
                 while f"v{number}" in taken:
                     number += 1
                 found[node] = f"v{number}"
         return found
+
+    def _written_name(self, node: Node) -> str | None:
+        """The name under which the derivation writes the value of an operation."""
+        q = self.writer.translator.known.get(node)
+        return None if q is None else self.writer.own.get(q)
 
     # -- writing ------------------------------------------------------------------------------
     def _write(self, q: Quantity, lead: int | None = None) -> Notation:
