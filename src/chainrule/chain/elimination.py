@@ -93,13 +93,11 @@ def as_piece(term: Term, node: Node, below: Node) -> Piece:
 def local_terms(node: Node, pieces: Iterable[Piece]) -> list[Term]:
     """Pieces of a local Jacobian as terms of shape node + argument."""
     start = identity(node)
-    made = []
+    made: list[Term] = []
     for piece in pieces if start is not None else ():
         assert start is not None
         shape = node.shape + piece.arg.shape
-        term = join(start, piece, piece.out, piece.into, node.ndim, shape, True)
-        if term is not None:
-            made.append(term)
+        made += join(start, piece, piece.out, piece.into, node.ndim, shape, True)
     return made
 
 
@@ -119,11 +117,11 @@ def composed(
     other pair is joined as in a reverse sweep.
     """
     shape = node.shape + source.shape
-    made = []
+    made: list[Term] = []
     if local is not None and below is not None:
         for piece in local:
             for term in below:
-                made.append(join(term, piece, piece.into, piece.out, middle.ndim, shape, False))
+                made += join(term, piece, piece.into, piece.out, middle.ndim, shape, False)
     else:
         if above is None:
             above = absorb(merge(local_terms(node, local or ())))
@@ -131,8 +129,8 @@ def composed(
             pieces = [as_piece(term, middle, source) for term in below or ()]
         for term in above:
             for piece in pieces:
-                made.append(join(term, piece, piece.out, piece.into, node.ndim, shape, True))
-    return [term for term in made if term is not None]
+                made += join(term, piece, piece.out, piece.into, node.ndim, shape, True)
+    return made
 
 
 @dataclass(slots=True)

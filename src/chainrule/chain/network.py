@@ -17,10 +17,14 @@ from ..expr.nodes import Map, Node, Term
 from ..expr.subs import Sub
 from ..rules.local import Piece, local_jacobian
 from ..simplify.network import absorb, compress, finalize, merge
+from ..simplify.regions import split_regions
 from ..simplify.terms import cancel, open_views
 from .sweep import active_nodes
 
 __all__ = ["NotHolomorphic", "forward_network", "identity", "join", "reverse_network"]
+
+# What one join may fall into where boxes of indices are written.
+_MOST_BOXES = 16
 
 
 def identity(node: Node) -> Term | None:
@@ -57,9 +61,7 @@ def reverse_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
                 raise NotHolomorphic(node)
             shape = output.shape + piece.arg.shape
             for term in terms:
-                made = join(term, piece, piece.out, piece.into, lead, shape, True)
-                if made is not None:
-                    pending[piece.arg].append(made)
+                pending[piece.arg] += join(term, piece, piece.out, piece.into, lead, shape, True)
     return [found.get(s, []) for s in sources]
 
 
@@ -86,9 +88,7 @@ def forward_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
                 if piece.conj:
                     incoming = [conjugated(term) for term in incoming]
                 for term in incoming:
-                    made = join(term, piece, piece.into, piece.out, piece.arg.ndim, shape, False)
-                    if made is not None:
-                        parts.append(made)
+                    parts += join(term, piece, piece.into, piece.out, piece.arg.ndim, shape, False)
             known[node] = absorb(merge(parts))
         results.append(finalize(known.get(output, [])))
     return results
@@ -122,8 +122,8 @@ def join(
     lead: int,
     shape: tuple[int, ...],
     reverse: bool,
-) -> Term | None:
-    """One term of the chain rule: ``term`` and ``piece`` joined along the middle axes."""
+) -> list[Term]:
+    """The chain rule: ``term`` and ``piece`` joined along the middle axes, one term as a rule."""
     count = len(piece.extents)
     extents = dict(enumerate(piece.extents))
     if reverse:
@@ -146,8 +146,11 @@ def join(
         shape, dtype, piece.coef, extents, [(term, subs), *piece.factors], out, piece.constraints
     )
     draft.inline(0)
-    draft = open_views(draft)
-    while len(draft.factors) > 1 and cancel(draft):
-        pass
-    made = draft.term()
-    return None if made is None else compress(made)
+    joined = []
+    for part in split_regions(open_views(draft), _MOST_BOXES):
+        while len(part.factors) > 1 and cancel(part):
+            pass
+        made = part.term()
+        if made is not None:
+            joined.append(compress(made))
+    return joined
