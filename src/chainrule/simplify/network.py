@@ -13,7 +13,9 @@ absorb       if one term is dense, all become one dense term
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,10 +23,14 @@ from ..expr.build import cast, is_zero
 from ..expr.draft import Draft, opened, whole
 from ..expr.nodes import Factor, Node, Sum, Term
 from ..expr.subs import Sub, labels_of
+from .ranges import fitted, joined
 from .sums import accumulate
-from .windows import common_origin, pattern
+from .windows import Window, common_origin, plain
 
 __all__ = ["absorb", "compress", "finalize", "merge", "stored_size"]
+
+# Each term is compared with each other one where there are no more than so many.
+_COMPARED = 24
 
 
 def _labels(subs: Sequence[Sub]) -> set[int]:
@@ -147,7 +153,7 @@ def _core(term: Term) -> tuple[Node, list[int]]:
     return node, present
 
 
-def merge(terms: Sequence[Term]) -> list[Term]:
+def merge(terms: Sequence[Term], final: bool = False) -> list[Term]:
     """Add terms with equal output subscripts where that stores no more."""
     groups: dict[object, list[Term]] = {}
     for term in terms:
@@ -162,34 +168,52 @@ def merge(terms: Sequence[Term]) -> list[Term]:
                 break
             group = merged
         result.extend(group)
-    return _windows(result) if len(result) > 1 else result
+    return _windows(result, final) if len(result) > 1 else result
 
 
-def _windows(terms: list[Term]) -> list[Term]:
-    """Shifted windows of the same axes are added over their union where that stores no more."""
-    groups: dict[object, list[Term]] = {}
+class _Merged(NamedTuple):
+    """A term over a window, and the terms that it is the sum of."""
+
+    term: Term
+    window: Window
+    parts: tuple[Term, ...]
+
+
+def _windows(terms: list[Term], final: bool) -> list[Term]:
+    """Windows of the same axes are added over their union where that stores no more."""
     rest: list[Term] = []
+    groups: dict[object, list[_Merged]] = {}
     for term in terms:
-        key = pattern(term)
-        if key is None:
+        window = plain(term)
+        if window is None:
             rest.append(term)
         else:
-            groups.setdefault(key, []).append(term)
+            # where terms are many, only those of the same labels are compared
+            key = tuple(k for _, k in window) if len(terms) > _COMPARED else None
+            groups.setdefault(key, []).append(_Merged(term, window, (term,)))
     for group in groups.values():
-        kept = [group[0]]
-        for term in group[1:]:
-            for i, known in enumerate(kept):
-                stored = stored_size([known, term])
-                # a window that stands out by little is worth one term less
-                limit = stored + stored // 8 + 1
-                made = common_origin(known, term, limit, _core) if stored else None
-                if made is not None:
-                    kept[i] = made
-                    break
-            else:
-                kept.append(term)
-        rest.extend(kept)
+        while (made := _one_window(group, final)) is not None:
+            group = made
+        rest.extend(known.term for known in group)
     return rest
+
+
+def _one_window(group: list[_Merged], final: bool) -> list[_Merged] | None:
+    """The group with two terms of it added, None where that would store more."""
+    for (i, one), (j, two) in combinations(enumerate(group), 2):
+        parts = one.parts + two.parts
+        stored = stored_size(parts)
+        if not stored:
+            continue
+        # in the end, windows that stand out by little are worth terms less
+        limit = stored + stored // 8 + 1 if final else stored
+        made = common_origin((one.term, two.term), (one.window, two.window), limit, _core)
+        if made is not None and (window := plain(made)) is not None:
+            return [
+                _Merged(made, window, parts),
+                *(g for k, g in enumerate(group) if k not in (i, j)),
+            ]
+    return None
 
 
 def _merge_pair(group: list[Term]) -> list[Term] | None:
@@ -301,5 +325,6 @@ def absorb(terms: Sequence[Term]) -> list[Term]:
 
 
 def finalize(terms: Sequence[Term]) -> list[Term]:
-    """What is stored: masks multiplied in, merged, dense where that is smaller."""
-    return absorb(merge([compress(t, final=True) for t in terms]))
+    """What is stored: masks multiplied in, ranges tight, merged, dense where that is smaller."""
+    tight = [fitted(t) for t in joined([compress(t, final=True) for t in terms])]
+    return absorb(merge([t for t in tight if t is not None], final=True))

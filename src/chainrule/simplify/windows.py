@@ -1,7 +1,8 @@
-"""Terms that write shifted windows of the same axes, brought to a common origin and added.
+"""Terms that write windows of the same axes, brought to a common origin and added.
 
 The Hessian of ``Σ (x[i+1] − x[i]²)²`` meets its diagonal twice, as ``a|a`` and as ``a+1|a+1``: over
-the union of both windows they are one term.
+the union of both windows they are one term.  A row or an element of its own (``0a|0a``) is a window
+of extent 1.
 """
 
 from __future__ import annotations
@@ -17,82 +18,88 @@ from ..expr.nodes import Node, Term
 from ..expr.subs import Sub, affine, parts_of
 from .sums import accumulate
 
-__all__ = ["common_origin", "pattern"]
+__all__ = ["common_origin", "plain"]
 
 Core: TypeAlias = Callable[[Term], tuple[Node, list[int]]]
+# axis by axis: where the window begins, and its label (None: one index)
+Window: TypeAlias = list[tuple[int, int | None]]
 
 
-def _plain(sub: Sub) -> tuple[int, int | None] | None:
-    """``(constant, label)`` of a subscript ``c + label`` (label None for a constant)."""
-    constant, parts = parts_of(sub)
-    if not parts:
-        return constant, None
-    if len(parts) == 1 and parts[0][0] == 1 and isinstance(parts[0][1], int):
-        return constant, parts[0][1]
-    return None
-
-
-def pattern(term: Term) -> tuple[object, ...] | None:
-    """What terms must share to be windows of the same axes: the labels axis by axis."""
+def plain(term: Term) -> Window | None:
+    """The window that a term writes, None where it is not one: each axis ``c + label`` or ``c``."""
     if term.constraints:
         return None
-    plain = [_plain(sub) for sub in term.out]
-    if any(p is None for p in plain):
+    found: Window = []
+    for sub in term.out:
+        constant, parts = parts_of(sub)
+        if not parts:
+            found.append((constant, None))
+        elif len(parts) == 1 and parts[0][0] == 1 and isinstance(parts[0][1], int):
+            found.append((constant, parts[0][1]))
+        else:
+            return None
+    return found
+
+
+def _groups(one: Window, two: Window) -> list[list[int]] | None:
+    """Axes that move together, one label a group, if the two windows can share labels."""
+    groups: dict[object, list[int]] = {}
+    for axis, ((c1, k1), (c2, k2)) in enumerate(zip(one, two, strict=True)):
+        if k1 is not None or k2 is not None:
+            groups.setdefault((k1, k2), []).append(axis)
+        elif c1 != c2:
+            groups.setdefault(c2 - c1, []).append(axis)
+    firsts = [k[0] for k in groups if isinstance(k, tuple) and k[0] is not None]
+    seconds = [k[1] for k in groups if isinstance(k, tuple) and k[1] is not None]
+    if len(set(firsts)) < len(firsts) or len(set(seconds)) < len(seconds):
         return None
-    return (term.shape, tuple(p[1] if p[1] is not None else -1 - p[0] for p in plain if p))
+    return list(groups.values())
 
 
-def common_origin(first: Term, second: Term, limit: int, core: Core) -> Term | None:
-    """The sum of two terms of one pattern over the union of their windows, if it fits ``limit``.
+def common_origin(
+    terms: tuple[Term, Term], windows: tuple[Window, Window], limit: int, core: Core
+) -> Term | None:
+    """The sum of two terms over the union of their windows, if it fits ``limit`` elements.
 
     ``core(term)`` gives the product of a term's factors and the labels it is over.
     """
-    shift: dict[int, int] = {}
-    for s1, s2 in zip(first.out, second.out, strict=True):
-        one, two = _plain(s1), _plain(s2)
-        assert one is not None
-        assert two is not None
-        label = one[1]
-        if label is None:
-            continue
-        delta = two[0] - one[0]
-        if shift.setdefault(label, delta) != delta:
-            return None
+    one, two = windows
+    groups = _groups(one, two)
+    if groups is None:
+        return None
+    first = terms[0]
     extents: dict[int, int] = {}
-    places: tuple[dict[int, int], dict[int, int]] = ({}, {})
-    for label, delta in shift.items():
+    # for each term: its own label of each group, and where its window begins in the union
+    own: tuple[list[int | None], list[int | None]] = ([], [])
+    place: tuple[list[int], list[int]] = ([], [])
+    out: list[Sub] = [affine(c, []) for c, _ in one]
+    for label, axes in enumerate(groups):
+        shift = {two[axis][0] - one[axis][0] for axis in axes}
+        if len(shift) > 1:
+            return None
+        (delta,) = shift
         low = min(0, delta)
-        extents[label] = max(first.extents[label], delta + second.extents[label]) - low
-        places[0][label], places[1][label] = -low, delta - low
-    labels = sorted(shift)
-    shape = tuple(extents[k] for k in labels)
+        ends = []
+        for k, (window, begin) in enumerate(((one, -low), (two, delta - low))):
+            mine = window[axes[0]][1]
+            own[k].append(mine)
+            place[k].append(begin)
+            ends.append(begin + (1 if mine is None else terms[k].extents[mine]))
+        extents[label] = max(ends)
+        for axis in axes:
+            out[axis] = affine(one[axis][0] + low, [(1, label)])
+    shape = tuple(extents.values())
     if prod(shape) > limit:
         return None
-    dtype = np.result_type(first.dtype, second.dtype)
-    parts = [
-        _placed(term, labels, shape, place, dtype, core)
-        for term, place in zip((first, second), places, strict=True)
-    ]
+    dtype = np.result_type(first.dtype, terms[1].dtype)
+    parts = []
+    for term, labels, begins in zip(terms, own, place, strict=True):
+        node, over = core(term)
+        inner = {k: term.extents[k] for k in labels if k is not None}
+        into = [
+            affine(b, [(1, k)] if k is not None else [])
+            for b, k in zip(begins, labels, strict=True)
+        ]
+        parts.append(Draft(shape, dtype, 1, inner, [(node, tuple(over))], into).finish())
     total = accumulate(parts, shape, dtype)
-    out: list[Sub] = []
-    for sub in first.out:
-        plain = _plain(sub)
-        assert plain is not None
-        constant, label = plain
-        out.append(sub if label is None else affine(constant - places[0][label], [(1, label)]))
-    return Draft(first.shape, dtype, 1, extents, [(total, tuple(labels))], out).term()
-
-
-def _placed(
-    term: Term,
-    labels: list[int],
-    shape: tuple[int, ...],
-    place: dict[int, int],
-    dtype: np.dtype[np.generic],
-    core: Core,
-) -> Node:
-    """The term's value over the union of the windows, zero outside of its own."""
-    node, over = core(term)
-    extents = {k: term.extents[k] for k in labels}
-    out = [affine(place[k], [(1, k)]) for k in labels]
-    return Draft(shape, dtype, 1, extents, [(node, tuple(over))], out).finish()
+    return Draft(first.shape, dtype, 1, extents, [(total, tuple(extents))], out).term()
