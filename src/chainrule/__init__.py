@@ -2,6 +2,7 @@
 
 from .check import check
 from .derive import Derivation, derive
+from .drawing import Graph, graph
 from .errors import DerivativeError, EscapedTracerError, TooLargeError, TraceError
 from .jacobian import Jacobian
 from .transforms.batching import vmap
@@ -18,6 +19,7 @@ __all__ = [
     "Derivation",
     "DerivativeError",
     "EscapedTracerError",
+    "Graph",
     "Jacobian",
     "Plan",
     "TooLargeError",
@@ -28,6 +30,7 @@ __all__ = [
     "custom",
     "derive",
     "grad",
+    "graph",
     "hessian",
     "hvp",
     "jacobian",

@@ -20,7 +20,7 @@ from ..trace.array import TracedArray, traced
 from ..transforms.core import level, outputs
 from .signature import Signature, function_name
 
-__all__ = ["Kind", "Trace", "trace"]
+__all__ = ["Locals", "Kind", "Trace", "trace"]
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -58,7 +58,7 @@ def trace(
             ]
             opened.leaves.extend(inputs)
             known = set(session.captured)
-            with _Locals(signature.function) as recorder:
+            with Locals(signature.function) as recorder:
                 result = signature.call([traced(leaf) for leaf in inputs])
             found = outputs(result)
             if len(found.nodes) != 1:
@@ -89,7 +89,7 @@ def trace(
     return Trace(inputs, output, arriving, gradients, networks, captured, locals_)
 
 
-class _Locals:
+class Locals:
     """The names that user code gives to traced arrays, seen when its functions return."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -97,7 +97,7 @@ class _Locals:
         self.own: dict[str, TracedArray] = {}
         self.helpers: list[tuple[str, TracedArray]] = []
 
-    def __enter__(self) -> _Locals:
+    def __enter__(self) -> Locals:
         self.before = sys.getprofile()
         sys.setprofile(self._event)
         return self

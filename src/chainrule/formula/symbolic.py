@@ -248,6 +248,10 @@ class Translator:
         self.roots(*map(list, factors))
         return [self._term(a, b, shape) for a, b in zip(ones, others, strict=True)]
 
+    def step(self, one: Node, other: Node) -> Quantity:
+        """The quantity of one node over those of its children, which are known already."""
+        return self._quantity(one, other)
+
     def _kept(self, node: Node, found: Quantity, shared: bool) -> Quantity:
         """Keep what has a name or is shared; of ``2 d`` what is shared is d."""
         if isinstance(found, Sym | Num) or not found.children:
