@@ -20,7 +20,7 @@ from ..trace.array import TracedArray, traced
 from ..transforms.core import level, outputs
 from .signature import Signature, function_name
 
-__all__ = ["Locals", "Kind", "Trace", "trace"]
+__all__ = ["Kind", "Locals", "Trace", "trace"]
 
 _PACKAGE = __name__.partition(".")[0]
 

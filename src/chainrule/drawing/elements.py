@@ -14,7 +14,8 @@ import numpy as np
 
 from ..expr.nodes import Box, Call, Const, Leaf, Map, Node, Scalar, Sum, Term
 from ..expr.subs import Div, Key, Look, Mod, Sub
-from ..expr.walk import topological
+from ..expr.walk import dependents, topological
+from ..lower.run import evaluate
 from .computation import Computation, Root
 
 __all__ = ["by_element"]
@@ -46,7 +47,11 @@ class _Expansion:
 
     def run(self) -> Computation:
         of = self.of
-        for node in topological([root.node for root in of.roots]):
+        order = topological([root.node for root in of.roots])
+        self._constants(order)
+        for node in order:
+            if node in self.known:
+                continue
             self.known[node] = found = self._elements(node)
             if node in of.labels:
                 for place, element in _places(found):
@@ -75,6 +80,19 @@ class _Expansion:
             {node: node for node in nodes},
             backward=backward,
         )
+
+    def _constants(self, order: list[Node]) -> None:
+        """What does not depend on the arguments is a number an element."""
+        inputs = [leaf for leaf in self.of.leaves if leaf not in self.of.arrays[0]]
+        varying = dependents(order, inputs)
+        fixed = [node for node in order if node not in varying]
+        for node in fixed:
+            self._limit(node, node.size)
+        values = evaluate(fixed, self.of.arrays[0])
+        for node, value in zip(fixed, values, strict=True):
+            self.known[node] = found = np.empty(node.shape, object)
+            for place in np.ndindex(*node.shape):
+                found[place] = Const(np.asarray(value)[place].item())
 
     def _elements(self, node: Node) -> Elements:
         self._limit(node, node.size)
@@ -108,14 +126,10 @@ class _Expansion:
 
     def _leaf(self, node: Leaf) -> Elements:
         found = np.empty(node.shape, object)
-        values = self.of.arrays[0].get(node)
-        name, kind = self.of.leaves.get(node, ("", "data"))
+        name, kind = self.of.leaves[node]
         for place in np.ndindex(*node.shape):
-            if values is not None:
-                found[place] = Const(np.asarray(values)[place].item())
-            else:
-                found[place] = leaf = Leaf(len(self.leaves), (), node.dtype)
-                self.leaves[leaf] = (name + subscript(place, node), kind)
+            found[place] = leaf = Leaf(len(self.leaves), (), node.dtype)
+            self.leaves[leaf] = (name + subscript(place, node), kind)
         return found
 
     def _term(self, node: Term) -> Elements:

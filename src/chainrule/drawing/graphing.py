@@ -17,7 +17,7 @@ from ..expr.build import ones
 from ..expr.nodes import Leaf, Node
 from ..expr.walk import topological
 from ..formula.shapes import Dims, named_extents, parse, rebuild, walk
-from ..formula.symbolic import PRIMES, FormulaError
+from ..formula.symbolic import FormulaError, size_pairs
 from ..trace.array import traced
 from ..transforms.core import level as open_level
 from ..transforms.core import outputs
@@ -216,8 +216,6 @@ class _Call:
             return whole.args, whole.kwargs
 
         names = named_extents([one.dims for one in inputs])
-        if len(names) > len(PRIMES):
-            raise TypeError(f"{len(names)} named sizes are too many; at most {len(PRIMES)}")
         short = [one.name.rsplit(".", 1)[-1] for one in inputs]
         for one, name in zip(inputs, short, strict=True):
             if short.count(name) == 1:
@@ -323,8 +321,8 @@ def _trace(call: _Call, sizes: Mapping[str, int], gradient: bool) -> _Run:
 
 
 def _computation(call: _Call, gradient: bool) -> Computation:
-    first = {n: PRIMES[k][0] for k, n in enumerate(call.names)}
-    second = {n: PRIMES[k][1] for k, n in enumerate(call.names)}
+    numbers = [e for one in call.inputs for e in one.dims if not isinstance(e, str)]
+    first, second = size_pairs(call.names, numbers)
     one = _trace(call, first, gradient)
     other = _trace(call, second, gradient) if call.names else one
     order = topological(one.roots)

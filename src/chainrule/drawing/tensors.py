@@ -80,12 +80,12 @@ class _Drawing:
 
     def _is_inline(self, node: Node) -> bool:
         """Whether a node is written into the formulas that use it."""
-        if isinstance(node, Const):
-            return True
         if isinstance(node, Leaf):
             return node not in self.of.leaves
         if node in self.roots or node in self.of.labels:
             return False
+        if isinstance(node, Const):
+            return True
         if isinstance(node, Box) or not self.operands[node]:
             return True
         if isinstance(node, Sum):
