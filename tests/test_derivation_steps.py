@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.derive.checking import _functions
+from chainrule.derive.checking import formula_functions
 from chainrule.derive.stepping import Stepper
 from chainrule.expr.nodes import Leaf
 from chainrule.formula.evaluate import evaluate
@@ -128,14 +128,14 @@ def test_operations_and_chain_evaluate_to_the_gradient(f, shapes, _):
     for node in stepper.active:
         if not isinstance(node, Leaf):
             q = stepper._operation(node)
-            known[stepper.names[node]] = evaluate(q, Env(known, sizes, _functions()), {})
+            known[stepper.names[node]] = evaluate(q, Env(known, sizes, formula_functions()), {})
             for arg in stepper._pieces(node):
                 users.setdefault(arg, []).append(node)
     np.testing.assert_allclose(known[stepper.names[stepper.one.output]], result, atol=1e-10)
     for node in reversed(stepper.active):
         if node in users:
             parts = [stepper._pulled(u, node, stepper._local(u, node)[0]) for u in users[node]]
-            env = Env(known, sizes, _functions())
+            env = Env(known, sizes, formula_functions())
             known[stepper._adjoint(node)] = evaluate(stepper._sum(parts), env, {})
     for name, gradient in zip(values, back(cotangent), strict=True):
         leaf = next(n for n, s in stepper.names.items() if s == name)

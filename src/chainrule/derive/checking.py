@@ -25,12 +25,13 @@ from ..lower.elementwise import ELEMENTWISE
 from ..transforms.first import grad, vjp
 from .signature import Signature
 
-__all__ = ["Checker"]
+__all__ = ["Checker", "formula_functions", "samples"]
 
 _MOST = 40_000  # elements of a dense Jacobian that is checked
 
 
-def _functions() -> dict[str, Callable[..., Any]]:
+def formula_functions() -> dict[str, Callable[..., Any]]:
+    """NumPy functions by the names that formulas know."""
     table: dict[str, Callable[..., Any]] = dict(ELEMENTWISE)
     for op, kernel in CALL_KERNELS.items():
         table[op] = lambda *args, _kernel=kernel: _kernel(*args)[0]
@@ -54,7 +55,7 @@ def _softmax(z: Any) -> Any:
     return e / e.sum(axis=_rows(z), keepdims=True)
 
 
-def _samples(shape: tuple[int, ...], rng: np.random.Generator, attempt: int) -> Any:
+def samples(shape: tuple[int, ...], rng: np.random.Generator, attempt: int) -> Any:
     """Random values: normal, then positive; square matrices positive definite from the start."""
     value = rng.normal(size=shape) if attempt == 0 else rng.uniform(0.2, 0.8, size=shape)
     if len(shape) >= 2 and shape[-1] == shape[-2]:
@@ -88,7 +89,7 @@ class Checker:
         self.symbols = symbols
         self.captured = captured
         self.derivation = derivation
-        self.functions = _functions()
+        self.functions = formula_functions()
 
     # -- where --------------------------------------------------------------------------------
     def points(
@@ -106,7 +107,7 @@ class Checker:
             sizes = dict(zip(self.signature.names, itertools.cycle(pool), strict=False))
             shapes = [self.signature.sizes(d, sizes) for d in self.signature.dims]
             for attempt in range(3):
-                point = Point(sizes, [_samples(shape, rng, attempt) for shape in shapes])
+                point = Point(sizes, [samples(shape, rng, attempt) for shape in shapes])
                 try:
                     with np.errstate(all="ignore"):
                         found = measure(point)

@@ -31,12 +31,14 @@ from ..formula.networks import exchanged, stored_factors, total_of
 from ..formula.notation import Notation
 from ..formula.quantity import Quantity, ordered
 from ..formula.rows import in_rows
+from ..formula.smallcase import SmallCase
 from ..formula.steps import Steps
 from ..formula.structures import named_structure
 from ..formula.symbolic import FormulaError, Translator, size_pairs
 from ..jacobian.structure import structure_of
 from .checking import Checker
 from .signature import Signature, function_name
+from .small import write_small_case
 from .stepping import Stepper
 from .tracing import Kind, Trace, trace
 
@@ -142,7 +144,7 @@ class Writer:
     ) -> tuple[dict[Quantity, str], dict[Quantity, Quantity]]:
         """Names of the parts of roots, and the roots simplified again, by the old ones."""
         new, named, primal = refined(roots, own, self.primal)
-        names = choose_names([new[r] for r in roots], named, primal, self.taken)
+        names = choose_names([new[r] for r in roots], named, primal, self.taken | {"δ"})
         self.own = dict(own) | {raw: names[q] for raw, q in new.items() if q in names}
         return names, new
 
@@ -278,6 +280,10 @@ class Writer:
     def steps(self) -> Steps:
         """How the gradients come about."""
         return Stepper(self, self.derivation).run()
+
+    def small_case(self, sizes: Mapping[str, int]) -> SmallCase:
+        """The derivation in explicit matrices."""
+        return write_small_case(self, self.derivation, sizes)
 
     # -- checking -----------------------------------------------------------------------------
     def _checker(self) -> Checker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -12,6 +12,7 @@ from .costs import polynomial
 from .mathml import mathml
 from .notation import Indexed, Notation
 from .quantity import Quantity
+from .smallcase import SmallCase
 from .steps import Steps
 from .writing import Env, latex_name
 
@@ -215,6 +216,7 @@ class Author(Protocol):
     def jacobians(self) -> Forms[JacobianForm]: ...
     def hessians(self) -> Hessians: ...
     def steps(self) -> Steps: ...
+    def small_case(self, sizes: Mapping[str, int]) -> SmallCase: ...
 
 
 @dataclass
@@ -297,6 +299,26 @@ class Derivation:
         ∂y/∂W: (T) by (T × N), structure b->a|ab; ∂y/∂x: (T) by (N), structure ab->a|b
         """
         return self._asked().steps()
+
+    def small_case(self, **sizes: int) -> SmallCase:
+        """The same derivation in explicit matrices, element by element, as one does on paper.
+
+        ``sizes`` give the names small values (``N=1, D=2, M=3``; by default 2 and 3).  Axes of
+        extent 1 get no index.  The elements of the value are differentiated one by one by the
+        rules of school and compared with the general formula: symbolically, or at random values.
+
+        Raises TypeError for names that are none, ValueError where the case is not small.
+
+        >>> import chainrule as cr
+        >>> case = cr.derive(lambda W, x: W @ x, W="T N", x="N").small_case(T=2, N=2)
+        >>> print(case.sections[1])
+        The function, element by element
+          y₁ = W₁₁ x₁ + W₁₂ x₂
+          y₂ = W₂₁ x₁ + W₂₂ x₂
+        >>> case.agreement
+        {'W': 'symbolically', 'x': 'symbolically'}
+        """
+        return self._asked().small_case(sizes)
 
     def _asked(self) -> Author:
         if self.author is None:

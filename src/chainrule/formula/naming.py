@@ -58,7 +58,7 @@ def choose_names(
             total = totals[role]
             number = counts[role] if q in primal else total + 1 - counts[role]
             name = role if total == 1 else f"{role}{number}"
-            if name in _OTHER and name in blocked:
+            if name in blocked and _OTHER.get(name, name) not in blocked:
                 name = role = _OTHER[name]
             number = 0 if name == role else number
             while name in blocked:

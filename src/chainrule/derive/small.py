@@ -1,0 +1,282 @@
+"""A derivation at small sizes, element by element, and whether the general formula agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DerivativeError
+from ..formula.derivation import Definition, Derivation, JacobianForm
+from ..formula.elements import Elements, NoElements, Scalar
+from ..formula.quantity import Quantity, Sym, ordered
+from ..formula.smallcase import Line, Matrix, Section, SmallCase
+from ..formula.writing import ATOM, Env, latex_name
+from .checking import formula_functions, samples
+
+if TYPE_CHECKING:
+    from .writer import Writer
+
+__all__ = ["write_small_case"]
+
+_MOST = 400  # elements of one Jacobian on paper
+_LINEAR = {"N": 1, "D": 2, "M": 3}
+
+
+def write_small_case(writer: Writer, derivation: Derivation, given: Mapping[str, int]) -> SmallCase:
+    """The small case at sizes of the names."""
+    return _Small(writer, derivation, _sizes(writer.signature.names, given)).run()
+
+
+def _sizes(names: list[str], given: Mapping[str, Any]) -> dict[str, int]:
+    """Sizes of all names: those given; else N = 1, D = 2, M = 3, or 2 and 3 in turn."""
+    for name, value in given.items():
+        if name not in names:
+            known = ", ".join(names) or "none: all sizes are numbers"
+            raise TypeError(f"there is no extent {name!r}; the names are {known}")
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name}={value!r}: give a size of at least 1")
+    default = _LINEAR if set(names) == set(_LINEAR) else {}
+    return {
+        name: int(given.get(name, default.get(name, 2 + k % 2))) for k, name in enumerate(names)
+    }
+
+
+class _Small:
+    def __init__(self, writer: Writer, derivation: Derivation, sizes: dict[str, int]) -> None:
+        self.writer = writer
+        self.derivation = derivation
+        self.sizes = sizes
+        self.jacobians = derivation.jacobians if derivation.value.shape else None
+        parts = [*derivation.parts, *(self.jacobians.parts if self.jacobians is not None else ())]
+        self.parts: list[Definition] = parts
+        names = {p.quantity: p.name for p in parts}
+        self.elements = Elements(sizes, names, self._opaque)
+        self.opened = Elements(sizes, {}, self._opaque, expand=True)
+        value = derivation.value
+        self.out = self.elements.shape(value.quantity)
+        for path, gradient in derivation.gradients.items():
+            into = self.elements.shape(gradient.quantity)
+            if prod(self.out) * prod(into) > _MOST:
+                raise NoElements(
+                    f"the Jacobian by {path} has {prod(self.out)}·{prod(into)} elements at "
+                    f"{sizes or 'these sizes'}; a small case has at most {_MOST}: give smaller "
+                    "sizes"
+                )
+
+    def _opaque(self, q: Quantity) -> tuple[str, str]:
+        notation = self.writer.pen.notation(q)
+        return tuple(notation.write(latex).within(ATOM, latex) for latex in (False, True))  # type: ignore[return-value]
+
+    # -- sections -----------------------------------------------------------------------------
+    def run(self) -> SmallCase:
+        """All sections."""
+        sections = [self._given(), self._forward()]
+        agreement: dict[str, str] = {}
+        for path in self.derivation.gradients:
+            if self.jacobians is not None:
+                sections.append(self._rows(path, self.jacobians[path]))
+            sections.append(self._gradient(path))
+            agreement[path], section = self._agrees(path)
+            sections.append(section)
+        return SmallCase(self.sizes, tuple(sections), agreement)
+
+    def _given(self) -> Section:
+        items = []
+        arguments = [
+            (name, tuple(dims))
+            for name, dims in zip(self.writer.symbols, self.writer.signature.dims, strict=True)
+        ]
+        for position, (name, _) in enumerate(arguments):
+            symbol = Sym(name, self.writer._leaf_extents(position))
+            items.append(Matrix((name, latex_name(name)), self._flat(self.elements.of(symbol))))
+        if self.derivation.arriving is not None:
+            name = self.derivation.arriving[0]
+            symbol = Sym(name, self.derivation.value.quantity.shape)
+            items.append(Matrix((name, latex_name(name)), self._flat(self.elements.of(symbol))))
+        at = ", ".join(f"{n} = {v}" for n, v in self.sizes.items())
+        return Section(f"{self.derivation.function} at {at}" if at else "The arrays", tuple(items))
+
+    def _flat(self, cells: Any) -> Any:
+        """Arrays as they are written: vectors as columns or rows, batches of matrices stacked."""
+        if cells.ndim == 1:
+            return cells[None, :] if self.derivation.convention == "row" else cells[:, None]
+        if cells.ndim > 2:
+            return cells.reshape(-1, cells.shape[-1])
+        return cells
+
+    def _equations(self, name: str, q: Quantity, cells: Any, prefix: str = "") -> list[Line]:
+        """One line an element."""
+        left = self.elements.symbols(name, q)
+        lines = []
+        for index in np.ndindex(cells.shape):
+            symbol, cell = left[index], cells[index]
+            if prefix:
+                sides = (
+                    f"∂{prefix}/∂{symbol.text}",
+                    rf"\frac{{\partial {prefix}}}{{\partial {symbol.latex}}}",
+                )
+            else:
+                sides = (symbol.text, symbol.latex)
+            lines.append(Line(sides, (cell.text, cell.latex)))
+        return lines
+
+    def _forward(self) -> Section:
+        """The value, element by element, by way of the named parts it is made of."""
+        value = self.derivation.value
+        inside = set(_under(value.quantity))
+        items: list[Line] = []
+        for part in self.parts:
+            if part.quantity in inside:
+                cells = self.elements.of(part.quantity, top=True)
+                items += self._equations(part.name, part.quantity, cells)
+        if value.quantity not in self.elements.names:
+            items += self._equations(value.name, value.quantity, self.elements.of(value.quantity))
+        return Section("The function, element by element", tuple(items))
+
+    def _jacobian(self, form: JacobianForm, elements: Elements) -> Any:
+        """The elements of a Jacobian in the order out + in."""
+        cells = elements.of(form.quantity)
+        if form.layout == "denominator":
+            n = form.lead
+            cells = np.transpose(cells, [*range(n, cells.ndim), *range(n)])
+        return cells
+
+    def _rows(self, path: str, form: JacobianForm) -> Section:
+        cells = self._jacobian(form, self.elements)
+        value = self.derivation.value
+        left = self.elements.symbols(value.name, value.quantity)
+        name = form.name
+        items: list[Line | Matrix] = []
+        new = self.jacobians.parts if self.jacobians is not None else ()
+        inside = set(_under(form.quantity))
+        for part in new:
+            if part.quantity in inside:
+                opened = self.elements.of(part.quantity, top=True)
+                items += self._equations(part.name, part.quantity, opened)
+        for index in np.ndindex(self.out):
+            over = left[index]
+            sides = (
+                f"∂{over.text}/∂{name}",
+                rf"\frac{{\partial {over.latex}}}{{\partial {latex_name(name)}}}",
+            )
+            items.append(Matrix(sides, self._flat(cells[index])))
+        note = f"each row of the Jacobian has the shape of {name}"
+        return Section(f"The Jacobian by {name}, row by row", tuple(items), note)
+
+    def _gradient(self, path: str) -> Section:
+        """Each element of the gradient as the sum of products over the elements of y."""
+        gradient = self.derivation.gradients[path]
+        L = self.derivation.output
+        cells = self._by_hand(path, self.elements)
+        items: list[Line | Matrix] = []
+        if self.jacobians is None:
+            inside = set(_under(gradient.quantity)) - set(_under(self.derivation.value.quantity))
+            for part in self.parts:
+                if part.quantity in inside:
+                    opened = self.elements.of(part.quantity, top=True)
+                    items += self._equations(part.name, part.quantity, opened)
+        symbol = Sym(gradient.name, gradient.quantity.shape)
+        items += self._equations(gradient.name, symbol, cells, prefix=L)
+        title = f"The chain rule for each element of {gradient.name}"
+        if self.derivation.arriving is not None:
+            value, arriving = self.derivation.value.name, self.derivation.arriving[0]
+            title += f": Σ over the elements of {value} of {arriving} · ∂{value}/∂{gradient.name}"
+        return Section(title, tuple(items))
+
+    def _by_hand(self, path: str, elements: Elements) -> Any:
+        """``Σ_i G_i ∂y_i/∂x_j``, multiplied out from the Jacobian's rows."""
+        gradient = self.derivation.gradients[path]
+        if self.jacobians is None or self.derivation.arriving is None:
+            return elements.of(gradient.quantity)
+        rows = self._jacobian(self.jacobians[path], elements)
+        arriving = Sym(self.derivation.arriving[0], self.derivation.value.quantity.shape)
+        weights = elements.of(arriving)
+        shape = elements.shape(gradient.quantity)
+        total = np.empty(shape, object)
+        for j in np.ndindex(shape):
+            total[j] = Scalar()
+            for i in np.ndindex(self.out):
+                total[j] = total[j] + weights[i] * rows[(*i, *j)]
+        return total
+
+    # -- agreement ----------------------------------------------------------------------------
+    def _agrees(self, path: str) -> tuple[str, Section]:
+        """The general formula, written out, against the elements differentiated one by one."""
+        gradient = self.derivation.gradients[path]
+        general = self.opened.of(gradient.quantity)
+        found = self._differentiated(path)
+        same = all(a == b for a, b in zip(general.flat, found.flat, strict=True))
+        if not same:
+            self._numerically(path, general, found)
+        how = "symbolically" if same else "at random values"
+        item = Line((gradient.left(), gradient.left(True)), (gradient.text, gradient.latex))
+        shown = Matrix(
+            (gradient.left(), gradient.left(True)),
+            self._flat(self.elements.of(gradient.quantity)),
+        )
+        note = f"the elements agree with those above {how}"
+        title = f"The general formula for {gradient.name}"
+        return how, Section(title, (item, shown), note)
+
+    def _differentiated(self, path: str) -> Any:
+        """The gradient from the elements of y alone, where school's rules suffice."""
+        gradient = self.derivation.gradients[path]
+        value = self.opened.of(self.derivation.value.quantity)
+        symbol = Sym(gradient.name, gradient.quantity.shape)
+        arguments = self.opened.of(symbol)
+        if self.derivation.arriving is not None:
+            arriving = self.derivation.arriving[0]
+            weights = self.opened.of(Sym(arriving, self.derivation.value.quantity.shape))
+        else:
+            weights = np.array(Scalar.number(Fraction(1)), dtype=object)
+        total = np.empty(arguments.shape, object)
+        for j in np.ndindex(arguments.shape):
+            total[j] = Scalar()
+            ((wanted, _),) = next(iter(arguments[j].terms.values()))[1]
+            for i in np.ndindex(value.shape):
+                slope = value[i].by(wanted)
+                if slope is None:
+                    return self._by_hand(path, self.opened)
+                total[j] = total[j] + weights[i] * slope
+        return total
+
+    def _numerically(self, path: str, general: Any, found: Any) -> None:
+        """The same by numbers; raises DerivativeError where they differ."""
+        signature = self.writer.signature
+        rng = np.random.default_rng(0)
+        for attempt in range(3):
+            shapes = [signature.sizes(d, self.sizes) for d in signature.dims]
+            values: dict[str, Any] = {
+                s: samples(shape, rng, attempt)
+                for s, shape in zip(self.writer.symbols, shapes, strict=True)
+            } | dict(self.writer.captured)
+            if self.derivation.arriving is not None:
+                values[self.derivation.arriving[0]] = rng.normal(size=self.out)
+            env = Env(values, self.sizes, formula_functions())
+            with np.errstate(all="ignore"):
+                pairs = [
+                    (a.value(env), b.value(env))
+                    for a, b in zip(general.flat, found.flat, strict=True)
+                ]
+            if not np.isfinite(pairs).all():
+                continue
+            scale = max((abs(a) for a, _ in pairs), default=0.0) + 1e-9
+            worst = max((abs(a - b) for a, b in pairs), default=0.0) / scale
+            if worst > 1e-8:
+                raise DerivativeError(
+                    f"element by element the gradient by {path} differs from its formula by "
+                    f"{worst:.2g} (relative); please report it"
+                )
+            return
+        raise DerivativeError(
+            f"the gradient by {path} has no finite values at {self.sizes}: its small case cannot "
+            "be compared"
+        )
+
+
+def _under(q: Quantity) -> list[Quantity]:
+    return ordered([q])
