@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..expr.draft import opened
-from ..expr.nodes import Leaf, Node, Scalar, Term
-from ..expr.subs import Sub, looks_of
+from ..expr.build import is_zero
+from ..expr.draft import Draft, opened, whole
+from ..expr.nodes import Factor, Leaf, Node, Scalar, Term
+from ..expr.subs import Sub, bounds, labels_of, looks_of
 from ..expr.walk import substitute_nodes
-from ..simplify.network import finalize
+from ..simplify.network import finalize, stored_size
+from ..simplify.sums import accumulate
 from .values import factor_values
 
 if TYPE_CHECKING:
@@ -69,6 +72,30 @@ def with_out(term: Term, out: Sequence[Sub], shape: tuple[int, ...]) -> Term:
     return node
 
 
+def _narrowed(term: Term) -> Term:
+    """A part of a Jacobian stores the parts of factors that it reads."""
+    extents = dict(enumerate(term.extents))
+    factors: list[Factor] = []
+    for node, subs in term.factors:
+        labels = tuple(sorted({k for s in subs for k in labels_of(s)}))
+        shape = tuple(extents[k] for k in labels)
+        ends = [bounds(s, extents) for s in subs]
+        inside = all(low >= 0 and high < e for (low, high), e in zip(ends, node.shape, strict=True))
+        if inside and prod(shape) < node.size:
+            used = {k: extents[k] for k in labels}
+            part = Draft(shape, node.dtype, 1, used, [(node, subs)], labels).finish()
+            factors.append((part, labels))
+        else:
+            factors.append((node, subs))
+    if factors == list(term.factors):
+        return term
+    made = Draft(
+        term.shape, term.dtype, term.coef, extents, factors, term.out, term.constraints
+    ).term()
+    assert made is not None
+    return made
+
+
 def rebuilt(
     kind: type[Jacobian],
     terms: Sequence[Term],
@@ -83,6 +110,9 @@ def rebuilt(
     def resolve(nodes: list[Node]) -> list[Any]:
         return factor_values(nodes, bindings)
 
-    return kind.build(
-        finalize(list(terms)), resolve, out_shape, in_shape, dtype, layout, lazy=False
-    )
+    made = finalize([_narrowed(term) for term in terms])
+    shape = out_shape + in_shape
+    if made and stored_size(made) > prod(shape):  # a product of products: its value is smaller
+        total = accumulate(made, shape, dtype)
+        made = [] if is_zero(total) else [whole(total)]
+    return kind.build(made, resolve, out_shape, in_shape, dtype, layout, lazy=False)

@@ -168,6 +168,8 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "at":
             return _ufunc_at(ufunc, *inputs)
+        if len(inputs) == 2 and getattr(inputs[1], "__array_priority__", 0) > 1000:
+            return NotImplemented  # a Jacobian: u @ J is its own affair
         out = kwargs.pop("out", None)
         if method == "__call__":
             implementation = UFUNCS.get(ufunc)
