@@ -1,0 +1,14 @@
+"""The native backend: plans as machine code, by LLVM through llvmlite (an extra; see ``engine``).
+
+========  =========================================================================================
+code      a writer of LLVM's text: vectors of one width, common subexpressions found as written
+vmath     exp, log, sin, tanh … on vectors, branch-free
+scalar    each elementwise function of the plan on vectors
+loops     fused loop nests: loads, functions, stores, sums and maxima
+matmul    matrix products: small ones in registers, large ones by BLAS
+layout    values of a plan as buffer, offset and strides; buffers that are reused
+lowering  steps of a plan to loop nests and products
+entry     the function that Python calls: checks of its arguments, fresh results
+engine    compilation, the cache of compiled objects on disk, what the machine offers
+========  =========================================================================================
+"""

@@ -1,0 +1,376 @@
+"""Loop nests as LLVM's text: vectors along the innermost loop, its rest under a constant mask."""
+
+from __future__ import annotations
+
+import math
+
+from .code import ALIGN, MEMORY, Code, Target, V
+from .layout import Access, Unsupported
+from .nest import Apply, Constant, Fold, Load, Nest, Store
+from .scalar import apply
+
+__all__ = ["emit_nest", "identity_of"]
+
+
+def identity_of(how: str, kind: str) -> float | int:
+    """The value that a fold begins with."""
+    if how == "sum":
+        return 0
+    if kind == "i64":
+        return -(2**63) if how == "max" else 2**63 - 1
+    return -math.inf if how == "max" else math.inf
+
+
+def emit_nest(nest: Nest, name: str, target: Target, declared: dict[str, str]) -> str:
+    """``void name(ptr frame, i64 lo, i64 hi)``: the outermost loop from lo to hi.
+
+    A nest without loops ignores the bounds.
+    """
+    return _Emitter(nest, name, target, declared).text()
+
+
+def _lanes(nest: Nest, target: Target) -> int:
+    if not nest.shape:
+        return 1
+    kinds = {n.kind for n in nest.nodes} - {"i1"}
+    widest = "f64" if kinds & {"f64", "i64"} or not kinds else "f32"
+    lanes = target.lanes(widest)
+    while lanes // 2 >= nest.shape[-1]:
+        lanes //= 2
+    return lanes
+
+
+class _Emitter:
+    def __init__(self, nest: Nest, name: str, target: Target, declared: dict[str, str]) -> None:
+        self.nest = nest
+        self.name = name
+        self.c = Code(target, _lanes(nest, target), declared)
+        self.pointers: dict[int, str] = {}
+        self.accumulators: dict[int, str] = {}
+        self.bases: dict[Access, str] = {}
+
+    def text(self) -> str:
+        c, nest = self.c, self.nest
+        for access in nest.accesses:
+            slot = access.buffer.slot
+            if slot not in self.pointers:
+                place, pointer = c.fresh("s"), c.fresh("b")
+                c.line(f"{place} = getelementptr ptr, ptr %frame, i64 {slot}")
+                c.line(f"{pointer} = load ptr, ptr {place}, align 8")
+                self.pointers[slot] = pointer
+        for position, sink in enumerate(nest.sinks):
+            if self._in_registers(sink):
+                name = c.fresh("acc")
+                c.line(f"{name} = alloca {c.type(self._kind(sink))}, align 64")
+                self.accumulators[position] = name
+        bases = {a: str(a.offset) for a in nest.accesses}
+        self._outer(0, bases)
+        c.line("ret void")
+        body = "\n".join(c.lines)
+        return f"define internal void @{self.name}(ptr %frame, i64 %lo, i64 %hi) {{\nentry:\n{body}\n}}\n"
+
+    def _kind(self, sink: Store | Fold) -> str:
+        return self.nest.nodes[sink.node].kind
+
+    def _in_registers(self, sink: Store | Fold) -> bool:
+        if not isinstance(sink, Fold) or not self.nest.shape or sink.index:
+            return False
+        return sink.access.strides[-1] == 0
+
+    # -- loops --------------------------------------------------------------------------------
+    def _outer(self, depth: int, bases: dict[Access, str]) -> None:
+        c, shape = self.c, self.nest.shape
+        if not shape:
+            self.bases = bases
+            self._body(None, None)
+            return
+        if depth == len(shape) - 1:
+            self.bases = bases
+            self._inner()
+            return
+        head, done = c.new_label("head"), c.new_label("done")
+        start, stop = ("%lo", "%hi") if depth == 0 else ("0", str(shape[depth]))
+        before, index, following = c.block, c.fresh("i"), c.fresh("i")
+        latch = c.new_label("latch")
+        c.line(f"br label %{head}")
+        c.label(head)
+        c.line(f"{index} = phi i64 [ {start}, %{before} ], [ {following}, %{latch} ]")
+        known = c.mark()
+        inner = {}
+        for access, base in bases.items():
+            inner[access] = self._advance(base, index, access.strides[depth])
+        self._outer(depth + 1, inner)
+        c.line(f"br label %{latch}")
+        c.label(latch)
+        c.forget(known)
+        more = c.fresh()
+        c.line(f"{following} = add i64 {index}, 1")
+        c.line(f"{more} = icmp slt i64 {following}, {stop}")
+        c.line(f"br i1 {more}, label %{head}, label %{done}")
+        c.label(done)
+
+    def _advance(self, base: str, index: str, stride: int) -> str:
+        """``base + index·stride``, a scalar."""
+        if stride == 0:
+            return base
+        c = self.c
+        if stride != 1:
+            scaled = c.fresh()
+            c.line(f"{scaled} = mul i64 {index}, {stride}")
+            index = scaled
+        if base == "0":
+            return index
+        moved = c.fresh()
+        c.line(f"{moved} = add i64 {base}, {index}")
+        return moved
+
+    def _inner(self) -> None:
+        c, n = self.c, self.nest.shape[-1]
+        single = len(self.nest.shape) == 1
+        full, rest = divmod(n, c.lanes)
+        for position, name in self.accumulators.items():
+            sink = self.nest.sinks[position]
+            assert isinstance(sink, Fold)
+            kind = self._kind(sink)
+            start = c.const(kind, identity_of(sink.how, kind))
+            c.line(f"store {c.type(kind)} {start.name}, ptr {name}, align 64")
+        known = c.mark()
+        if full == 1:
+            self._body("0", None)
+        elif full:
+            head, latch, done = c.new_label("vec"), c.new_label("latch"), c.new_label("done")
+            before, index, following, more = c.block, c.fresh("j"), c.fresh("j"), c.fresh()
+            c.line(f"br label %{head}")
+            c.label(head)
+            c.line(f"{index} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
+            self._body(index, None)
+            c.line(f"br label %{latch}")
+            c.label(latch)
+            c.line(f"{following} = add i64 {index}, {c.lanes}")
+            c.line(f"{more} = icmp slt i64 {following}, {full * c.lanes}")
+            c.line(f"br i1 {more}, label %{head}, label %{done}")
+            c.label(done)
+        c.forget(known)
+        if rest:
+            self._body(str(full * c.lanes), rest)
+            c.forget(known)
+        for position in self.accumulators:
+            sink = self.nest.sinks[position]
+            assert isinstance(sink, Fold)
+            self._finish(sink, self.accumulators[position], single)
+
+    # -- one vector ---------------------------------------------------------------------------
+    def _body(self, index: str | None, count: int | None) -> None:
+        """All nodes and sinks at one place of the innermost loop; ``count`` lanes of it exist."""
+        c = self.c
+        values: list[V] = []
+        for node in self.nest.nodes:
+            if isinstance(node, Load) and node.index:
+                places = [(values[k], s) for k, s in node.index]
+                values.append(self._gather(node, places, index, count))
+            elif isinstance(node, Load):
+                values.append(self._load(node.access, node.kind, index, count))
+            elif isinstance(node, Constant):
+                values.append(c.const(node.kind, node.value))
+            else:
+                values.append(self._apply(node, [values[a] for a in node.args]))
+        for position, sink in enumerate(self.nest.sinks):
+            value = values[sink.node]
+            if isinstance(sink, Store):
+                self._store(value, sink.access, index, count)
+            elif sink.index:
+                self._scatter(sink, value, [(values[k], s) for k, s in sink.index], index, count)
+            elif position in self.accumulators:
+                self._accumulate(sink, value, self.accumulators[position], count)
+            else:
+                old = self._load(sink.access, value.kind, index, count, fresh=True)
+                self._store(self._folded(sink, old, value), sink.access, index, count)
+
+    def _apply(self, node: Apply, args: list[V]) -> V:
+        c = self.c
+        if node.op == "convert":
+            return c.convert(args[0], node.kind)
+        if node.op == "add":
+            return c.add(*args)
+        if node.op == "subtract":
+            return c.sub(*args)
+        if node.op == "where":
+            return c.select(*args)
+        result = apply(c, node.op, args)
+        if result.kind != node.kind:
+            raise Unsupported(f"{node.op} gives {result.kind}, not {node.kind}")
+        return result
+
+    def _folded(self, fold: Fold, old: V, value: V) -> V:
+        if fold.how == "sum":
+            return self.c.add(old, value)
+        return apply(self.c, "maximum" if fold.how == "max" else "minimum", [old, value])
+
+    def _accumulate(self, fold: Fold, value: V, name: str, count: int | None) -> None:
+        c = self.c
+        of = c.type(value.kind)
+        old = V(c.fresh("old"), value.kind)
+        c.line(f"{old.name} = load {of}, ptr {name}, align 64")
+        new = self._folded(fold, old, value)
+        if count is not None:
+            new = c.select(V(c.lane_mask(count), "i1"), new, old)
+        c.line(f"store {of} {new.name}, ptr {name}, align 64")
+
+    def _finish(self, fold: Fold, name: str, single: bool) -> None:
+        """Lanes of an accumulator folded into one, and into memory."""
+        c = self.c
+        kind = self._kind(fold)
+        of, scalar = c.type(kind), MEMORY[kind]
+        total = V(c.fresh("all"), kind)
+        c.line(f"{total.name} = load {of}, ptr {name}, align 64")
+        width = c.lanes
+        known = c.mark()
+        while width > 1:
+            width //= 2
+            order = ", ".join(
+                f"i32 {width + k}" if k < width else "i32 poison" for k in range(c.lanes)
+            )
+            upper = V(c.fresh(), kind)
+            c.line(
+                f"{upper.name} = shufflevector {of} {total.name}, {of} poison, "
+                f"<{c.lanes} x i32> <{order}>"
+            )
+            total = self._folded(fold, total, upper)
+        c.forget(known)
+        lanes, c.lanes = c.lanes, 1
+        result = total
+        if lanes > 1:
+            result = V(c.fresh(), kind)
+            c.line(f"{result.name} = extractelement {of.replace('poison', '')} {total.name}, i64 0")
+        place = self._address(fold.access, None)
+        again = any(s == 0 for s in fold.access.strides[:-1]) and not single
+        if again:
+            old = V(c.fresh(), kind)
+            c.line(f"{old.name} = load {scalar}, ptr {place}, align {ALIGN[kind]}")
+            result = self._folded(fold, old, result)
+        c.line(f"store {scalar} {result.name}, ptr {place}, align {ALIGN[kind]}")
+        c.forget(known)
+        c.lanes = lanes
+
+    # -- memory -------------------------------------------------------------------------------
+    def _address(self, access: Access, index: str | None, lane: int = 0) -> str:
+        c = self.c
+        stride = access.strides[-1] if access.strides else 0
+        place = self.bases[access]
+        if index is not None:
+            place = self._advance(place, index, stride)
+        if lane and stride:
+            moved = c.fresh()
+            c.line(f"{moved} = add i64 {place}, {lane * stride}")
+            place = moved
+        pointer = c.fresh("p")
+        kind = MEMORY[access.buffer.kind]
+        base = self.pointers[access.buffer.slot]
+        c.line(f"{pointer} = getelementptr {kind}, ptr {base}, i64 {place}")
+        return pointer
+
+    def _moved(self, pointer: str, kind: str, places: list[tuple[V, int]], lane: int) -> str:
+        """The pointer advanced by the indices of one lane."""
+        c = self.c
+        for index, stride in places:
+            item, scaled, moved = index.name, c.fresh(), c.fresh("p")
+            if c.lanes > 1:
+                item = c.fresh()
+                c.line(f"{item} = extractelement {c.type('i64')} {index.name}, i64 {lane}")
+            c.line(f"{scaled} = mul i64 {item}, {stride}")
+            c.line(f"{moved} = getelementptr {MEMORY[kind]}, ptr {pointer}, i64 {scaled}")
+            pointer = moved
+        return pointer
+
+    def _gather(
+        self, node: Load, places: list[tuple[V, int]], index: str | None, count: int | None
+    ) -> V:
+        c = self.c
+        memory, align = MEMORY[node.kind], ALIGN[node.kind]
+        stored = "i8" if node.kind == "i1" else node.kind
+        of, whole = c.type(stored), c.const(stored, 0).name
+        for lane in range(c.lanes if count is None else count):
+            pointer = self._address(node.access, index, lane)
+            pointer = self._moved(pointer, node.kind, places, lane)
+            item = c.fresh()
+            c.line(f"{item} = load {memory}, ptr {pointer}, align {align}")
+            if c.lanes == 1:
+                whole = item
+                break
+            grown = c.fresh()
+            c.line(f"{grown} = insertelement {of} {whole}, {memory} {item}, i64 {lane}")
+            whole = grown
+        value = V(whole, stored)
+        return c.cmp("ne", value, c.const("i8", 0)) if node.kind == "i1" else value
+
+    def _scatter(
+        self,
+        fold: Fold,
+        value: V,
+        places: list[tuple[V, int]],
+        index: str | None,
+        count: int | None,
+    ) -> None:
+        """Lane after lane, since indices may repeat."""
+        c = self.c
+        kind = value.kind
+        memory, align, of = MEMORY[kind], ALIGN[kind], c.type(kind)
+        for lane in range(c.lanes if count is None else count):
+            pointer = self._moved(self._address(fold.access, index, lane), kind, places, lane)
+            item = value.name
+            if c.lanes > 1:
+                item = c.fresh()
+                c.line(f"{item} = extractelement {of} {value.name}, i64 {lane}")
+            old, new = c.fresh(), c.fresh()
+            c.line(f"{old} = load {memory}, ptr {pointer}, align {align}")
+            word = "fadd" if kind[0] == "f" else "add"
+            c.line(f"{new} = {word} {memory} {old}, {item}")
+            c.line(f"store {memory} {new}, ptr {pointer}, align {align}")
+
+    def _load(
+        self, access: Access, kind: str, index: str | None, count: int | None, fresh: bool = False
+    ) -> V:
+        c = self.c
+        memory, align = MEMORY[kind], ALIGN[kind]
+        stride = access.strides[-1] if access.strides else 0
+        stored = "i8" if kind == "i1" else kind
+        if c.lanes == 1 or stride == 0:
+            name = c.fresh("x")
+            c.line(f"{name} = load {memory}, ptr {self._address(access, index)}, align {align}")
+            value = c.splat(name, stored)
+        elif stride == 1:
+            value = c.read(self._address(access, index), stored, count)
+        else:
+            of, whole = c.type(stored), c.const(stored, 1).name
+            for lane in range(c.lanes if count is None else count):
+                item, grown = c.fresh(), c.fresh()
+                pointer = self._address(access, index, lane)
+                c.line(f"{item} = load {memory}, ptr {pointer}, align {align}")
+                c.line(f"{grown} = insertelement {of} {whole}, {memory} {item}, i64 {lane}")
+                whole = grown
+            value = V(whole, stored)
+        if kind != "i1":
+            return value
+        name = c.fresh("m")
+        zero = c.const("i8", 0)
+        c.line(f"{name} = icmp ne {c.type('i8')} {value.name}, {zero.name}")
+        return V(name, "i1")
+
+    def _store(self, value: V, access: Access, index: str | None, count: int | None) -> None:
+        c = self.c
+        kind = value.kind
+        if kind == "i1":
+            value = c.convert(value, "i8")
+        memory, align, of = MEMORY[kind], ALIGN[kind], c.type(value.kind)
+        stride = access.strides[-1] if access.strides else 0
+        if c.lanes == 1:
+            pointer = self._address(access, index)
+            c.line(f"store {memory} {value.name}, ptr {pointer}, align {align}")
+        elif stride == 1:
+            c.write(value, self._address(access, index), count)
+        else:
+            for lane in range(c.lanes if count is None else count):
+                item = c.fresh()
+                c.line(f"{item} = extractelement {of} {value.name}, i64 {lane}")
+                pointer = self._address(access, index, lane)
+                c.line(f"store {memory} {item}, ptr {pointer}, align {align}")
