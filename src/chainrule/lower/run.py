@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -13,8 +13,13 @@ from ..expr.nodes import Leaf, Node
 from ..expr.walk import substitute_nodes, topological
 from .numpy_backend import NumpyProgram
 from .plan import make_plan
+from .steps import Plan
+from .tiers import Promotion
 
-__all__ = ["Cache", "clear", "evaluate", "evaluate_given", "program_for"]
+__all__ = ["Cache", "Program", "clear", "evaluate", "evaluate_given", "program_for"]
+
+#: Runs of one program after which native code is made for it.
+HOT = 16
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -42,12 +47,56 @@ class Cache(Generic[K, V]):
             while len(self._items) > self.size:
                 self._items.popitem(last=False)
 
+    def values(self) -> list[V]:
+        """What is held, least recently used first."""
+        with self._lock:
+            return list(self._items.values())
+
     def clear(self) -> None:
         with self._lock:
             self._items.clear()
 
 
-_programs: Cache[tuple[Node, ...], NumpyProgram] = Cache(512)
+class Program:
+    """A plan that runs: on NumPy at once, as native code when it has run often.
+
+    Call it with the leaves' values in the order of ``plan.leaves``.
+    """
+
+    __slots__ = ("_numpy", "plan", "promotion")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._numpy = NumpyProgram(plan)
+        self.promotion: Promotion[Any] = Promotion(self._native, HOT)
+
+    def __call__(self, *values: Any) -> tuple[Any, ...]:
+        native = self.promotion.made
+        if native is not None:
+            found: tuple[Any, ...] | None = native.function(*values)
+            if found is not None:
+                return found
+        else:
+            self.promotion.tick()
+        return self._numpy.function(*values)
+
+    @property
+    def numpy(self) -> Callable[..., tuple[Any, ...]]:
+        """The program on NumPy, whatever has been promoted."""
+        return self._numpy.function
+
+    @property
+    def source(self) -> str:
+        """What runs on NumPy, as Python source."""
+        return self._numpy.source
+
+    def _native(self) -> Any:
+        from .native.program import NativeProgram
+
+        return NativeProgram(self.plan)
+
+
+_programs: Cache[tuple[Node, ...], Program] = Cache(512)
 
 
 def clear() -> None:
@@ -55,12 +104,12 @@ def clear() -> None:
     _programs.clear()
 
 
-def program_for(outputs: Sequence[Node]) -> NumpyProgram:
+def program_for(outputs: Sequence[Node]) -> Program:
     """The program that computes ``outputs``."""
     key = tuple(outputs)
     program = _programs.get(key)
     if program is None:
-        program = NumpyProgram(make_plan(outputs))
+        program = Program(make_plan(outputs))
         _programs.put(key, program)
     return program
 

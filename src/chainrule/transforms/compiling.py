@@ -12,17 +12,22 @@ import numpy as np
 
 from ..errors import TraceError
 from ..expr.nodes import Leaf, Node
-from ..lower.run import Cache, program_for
+from ..lower.native.engine import available
+from ..lower.run import Cache, Program, program_for
+from ..lower.tiers import Promotion
 from ..trace.array import TracedArray, traced
 from ..trace.session import Guard
 from .core import Outputs, level, outputs
+from .fastroad import native_function
 from .first import _name
 from .trees import flatten, unflatten
 
 __all__ = ["Compiled", "compile"]
 
-BACKENDS = ("numpy",)
+BACKENDS = ("numpy", "native")
 MAX_PATHS = 64
+#: Calls of one path after which it becomes native code.
+HOT = 2
 
 
 @dataclass(slots=True)
@@ -31,15 +36,17 @@ class _Path:
 
     guards: list[Guard]
     outs: Outputs
-    program: Any
+    program: Program
+    runs: Callable[..., tuple[Any, ...]]
     sources: list[tuple[bool, Any]]  # one entry a program input: (is argument, position or array)
+    promotion: Promotion[Any] | None = None
 
     def run(self, flat: list[Any]) -> list[Any]:
         values = [flat[source] if given else source for given, source in self.sources]
         if not self.guards:
-            return list(self.program(*values))
+            return list(self.runs(*values))
         with np.errstate(all="ignore"):
-            return list(self.program(*values))
+            return list(self.runs(*values))
 
 
 def compile(f: Callable[..., Any], backend: str | None = None) -> Compiled:
@@ -53,7 +60,11 @@ def compile(f: Callable[..., Any], backend: str | None = None) -> Compiled:
     rebinding the name is not.  What plain Python computes while tracing (``2 * A`` for a captured
     plain array ``A``, ``if mask.any():``, random numbers) is frozen in the program.
 
-    ``backend``: None or "numpy".  Raises ValueError for an unknown backend.
+    ``backend``: None begins on NumPy and goes over to native code (where llvmlite is installed)
+    when a program proves hot; "numpy" stays; "native" makes native code at the first call.  Results
+    agree to rounding.  Functions with steps that have no native form stay on NumPy;
+    :meth:`Compiled.report` says which and why.  Raises ValueError for an unknown backend,
+    ImportError for "native" without llvmlite.
 
     >>> import numpy as np, chainrule as cr
     >>> step = cr.compile(cr.grad(lambda x: np.sum(x**2)))
@@ -62,22 +73,55 @@ def compile(f: Callable[..., Any], backend: str | None = None) -> Compiled:
     """
     if backend is not None and backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: this version has {', '.join(BACKENDS)}")
-    return Compiled(f)
+    if backend == "native":
+        missing = available()
+        if missing is not None:
+            raise ImportError(f'backend "native": {missing}')
+    return Compiled(f, backend)
 
 
 class Compiled:
     """The result of :func:`compile`; call it like the function.  ``clear()`` forgets programs."""
 
-    def __init__(self, f: Callable[..., Any]) -> None:
+    def __init__(self, f: Callable[..., Any], backend: str | None = None) -> None:
         functools.update_wrapper(self, f)
         self._f = f
+        self._backend = backend
         self._entries: Cache[Any, list[_Path]] = Cache(256)
+        self._fast: Callable[..., Any] | None = None
 
     def clear(self) -> None:
         """Forget all programs of this function."""
+        self._fast = None
         self._entries.clear()
 
+    def report(self) -> list[str]:
+        """What runs each program: "native", or "numpy: " and the reason.
+
+        >>> import numpy as np, chainrule as cr
+        >>> step = cr.compile(np.sin, backend="numpy")
+        >>> y = step(np.ones(3))
+        >>> step.report()
+        ['numpy: backend="numpy"']
+        """
+        return [
+            'numpy: backend="numpy"'
+            if path.promotion is None
+            else "native"
+            if path.promotion.made is not None
+            else f"numpy: {path.promotion.reason}"
+            for paths in self._entries.values()
+            for path in paths
+        ]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._fast is not None and not kwargs:
+            found = self._fast(*args)
+            if found is not None:
+                return found
+        return self._general(args, kwargs)
+
+    def _general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         flat, spec = flatten((args, kwargs))
         key_parts: list[Any] = [spec]
         for value in flat:
@@ -98,7 +142,7 @@ class Compiled:
             paths = []
             self._entries.put(key, paths)
         for path in paths:
-            found = _try(path, flat)
+            found = self._native(path, args, kwargs) or _try(path, flat)
             if found is not None:
                 return found[0]
         if len(paths) >= MAX_PATHS:
@@ -109,9 +153,27 @@ class Compiled:
             )
         path = self._trace(flat, spec)
         paths.insert(0, path)
-        found = _try(path, flat)
+        found = self._native(path, args, kwargs) or _try(path, flat)
         assert found is not None, "a fresh trace contradicts its own branches"
         return found[0]
+
+    def _native(
+        self, path: _Path, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any] | None:
+        """The path's result by its native function, where there is one (yet)."""
+        promotion = path.promotion
+        if promotion is None:
+            return None
+        if promotion.made is None:
+            if self._backend == "native":
+                promotion.work()
+            else:
+                promotion.tick()
+        if promotion.made is None or kwargs:
+            return None
+        self._fast = promotion.made.function
+        found = self._fast(*args)
+        return None if found is None else (found,)
 
     def _trace(self, flat: list[Any], spec: Any) -> _Path:
         random_before = np.random.get_state(legacy=False)
@@ -145,7 +207,13 @@ class Compiled:
                 sources.append((True, position[leaf]))
             else:
                 sources.append((False, _captured(session.bindings, leaf)))
-        return _Path(guards, outs, program, sources)
+        runs = program.numpy if self._backend == "numpy" else program
+        path = _Path(guards, outs, program, runs, sources)
+        if self._backend != "numpy" and not guards:
+            path.promotion = Promotion(
+                lambda: native_function(program, sources, flat, spec, outs), HOT
+            )
+        return path
 
 
 def _captured(bindings: dict[Node, Any], leaf: Leaf) -> Any:

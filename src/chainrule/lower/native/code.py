@@ -1,4 +1,4 @@
-"""A writer of LLVM's text: straight-line vector code with common subexpressions found as written."""
+"""A writer of LLVM's text: vector code, common subexpressions found as they are written."""
 
 from __future__ import annotations
 

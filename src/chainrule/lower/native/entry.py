@@ -150,7 +150,7 @@ def api_addresses() -> tuple[int, ...]:
         elif name == "threads":
             found.append(0)
         elif name in ("sgemm", "dgemm"):
-            capsule = blas.__pyx_capi__[name]
+            capsule = vars(blas)["__pyx_capi__"][name]
             label = ctypes.pythonapi.PyCapsule_GetName
             label.restype, label.argtypes = ctypes.c_char_p, [ctypes.py_object]
             pointer = ctypes.pythonapi.PyCapsule_GetPointer

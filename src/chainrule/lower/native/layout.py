@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -175,7 +176,7 @@ class Array:
                 else:
                     following = pending.pop(0)
                     news.append(following)
-            for (_, before), (e, s) in zip(group, group[1:], strict=False):
+            for (_, before), (e, s) in pairwise(group):
                 if before != e * s:
                     return None
             step = group[-1][1]

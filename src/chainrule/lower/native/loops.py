@@ -67,7 +67,8 @@ class _Emitter:
         self._outer(0, bases)
         c.line("ret void")
         body = "\n".join(c.lines)
-        return f"define internal void @{self.name}(ptr %frame, i64 %lo, i64 %hi) {{\nentry:\n{body}\n}}\n"
+        head = f"define internal void @{self.name}(ptr %frame, i64 %lo, i64 %hi)"
+        return f"{head} {{\nentry:\n{body}\n}}\n"
 
     def _kind(self, sink: Store | Fold) -> str:
         return self.nest.nodes[sink.node].kind

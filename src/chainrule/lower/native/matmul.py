@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 from .code import Code, Target, V
@@ -55,7 +56,7 @@ def merged(array: Array, groups: Sequence[Sequence[int]]) -> tuple[int, ...] | N
     strides = []
     for group in groups:
         axes = [i for i in group if array.shape[i] != 1]
-        for first, second in zip(axes, axes[1:], strict=False):
+        for first, second in pairwise(axes):
             if array.strides[first] != array.shape[second] * array.strides[second]:
                 return None
         strides.append(array.strides[axes[-1]] if axes else 0)

@@ -1,7 +1,8 @@
 """Elementary functions on vectors, without branches (but for huge arguments of sin and cos).
 
 Coefficients interpolate at Chebyshev nodes in high precision: exp: (eʳ-1-r)/r² on ±½ln 2; log: the
-atanh series in s²; sin and cos on ±π/4 in r²; erf: erf(√z)/√z below 1 and -log erfc(1 + t) in t above.
+atanh series in s²; sin and cos on ±π/4 in r²; erf: erf(√z)/√z below 1 and, with t = x - 1,
+-log erfc(1 + t) above.
 The reductions are the usual ones (Cody and Waite 1980; fdlibm); tests hold the errors.
 """
 
