@@ -11,6 +11,9 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
 
+# Native code is made in tests that ask for it; elsewhere nothing may change behind a test's back.
+os.environ.setdefault("CHAINRULE_NATIVE", "0")
+
 from hypothesis import HealthCheck, Phase, settings
 
 # The same programs on every run. A failure is shown as it was met, which takes no time;

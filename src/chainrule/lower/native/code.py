@@ -144,6 +144,10 @@ class Code:
     def div(self, a: V, b: V) -> V:
         return self._binary("fdiv", a, b)
 
+    def integer(self, name: str, a: V, b: V) -> V:
+        """sdiv, srem and the like."""
+        return self._binary(name, a, b)
+
     def neg(self, a: V) -> V:
         if a.kind[0] == "f":
             return self.op(f"fneg {self.type(a.kind)} {a.name}", a.kind)

@@ -45,6 +45,7 @@ _SLOT = {name: number for number, name in enumerate(API)}
 _NUMPY_API = {"PyArray_Type": 2, "PyArray_Return": 76, "PyArray_Empty": 184}
 # offsets of PyArrayObject's fields, of PyObject's, PyVarObject's, PyListObject's, PyFloatObject's
 _DATA, _ND, _DIMS, _DESCR, _FLAGS = 16, 24, 32, 56, 64
+_BYTE_ORDER, _TYPE_NUMBER = 26, 28  # of PyArray_Descr
 _TYPE, _SIZE, _ITEMS, _LIST_ITEMS, _FLOAT = 8, 16, 24, 24, 16
 BYTES_HEADER = 32
 _WANTED_FLAGS = 0x101  # C order, aligned
@@ -116,6 +117,15 @@ def layout_holds() -> bool:
         and (word(dims).value, word(dims + 8).value) == (3, 5)
         and word(at + _DESCR).value == id(sample.dtype)
         and ctypes.c_int.from_address(at + _FLAGS).value & _WANTED_FLAGS == _WANTED_FLAGS
+        and all(
+            ctypes.c_int.from_address(id(d) + _TYPE_NUMBER).value == d.num
+            and ctypes.string_at(id(d) + _BYTE_ORDER, 1) == order
+            for d, order in (
+                (np.dtype("<f4"), b"="),
+                (np.dtype(">f8"), b">"),
+                (np.dtype("?"), b"|"),
+            )
+        )
         and word(at + _TYPE).value == id(np.ndarray)
         and _numpy_function(_NUMPY_API["PyArray_Type"]) == id(np.ndarray)
         and word(id(pair) + _SIZE).value == 2
@@ -248,7 +258,11 @@ class _Writer:
             return
         self.equal("ptr", self.field(thing, _TYPE), self.api("PyArray_Type"))
         self.equal("i32", self.field(thing, _ND, "i32"), len(leaf.shape))
-        self.equal("ptr", self.field(thing, _DESCR), self.object(np.dtype(leaf.dtype.type)))
+        descr = self.field(thing, _DESCR)
+        self.equal("i32", self.field(descr, _TYPE_NUMBER, "i32"), np.dtype(leaf.dtype.type).num)
+        order = self.set(f"getelementptr i8, ptr {descr}, i64 {_BYTE_ORDER}")
+        order = self.set(f"load i8, ptr {order}, align 1")
+        self.require(self.set(f"icmp ne i8 {order}, {ord('>')}"))
         flags = self.set(f"and i32 {self.field(thing, _FLAGS, 'i32')}, {_WANTED_FLAGS}")
         self.equal("i32", flags, _WANTED_FLAGS)
         if leaf.shape:

@@ -123,6 +123,13 @@ class Array:
             strides.append(0 if extent == 1 else stride)
         return replace(self, shape=tuple(shape), strides=tuple(strides))
 
+    def broadcast_axis(self, axis: int, rank: int) -> Array:
+        """A line as that axis of ``rank`` axes, of which the others have extent 1."""
+        ((extent,), (stride,)) = self.shape, self.strides
+        shape, strides = [1] * rank, [0] * rank
+        shape[axis], strides[axis] = extent, stride
+        return replace(self, shape=tuple(shape), strides=tuple(strides))
+
     def access(self, shape: Sequence[int]) -> Access:
         """Of a loop nest over ``shape``, in which axes of extent 1 have no loop."""
         full = self.broadcast(shape)

@@ -30,7 +30,7 @@ def emit_nest(nest: Nest, name: str, target: Target, declared: dict[str, str]) -
 
 
 def _lanes(nest: Nest, target: Target) -> int:
-    if not nest.shape:
+    if not nest.shape or not nest.inner:
         return 1
     kinds = {n.kind for n in nest.nodes} - {"i1"}
     widest = "f64" if kinds & {"f64", "i64"} or not kinds else "f32"

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...expr.subs import Div, Key, Mod, Sub, parts_of
 from .. import kernels
 from ..steps import (
     CallStep,
@@ -128,7 +129,11 @@ class _Lowering:
             first = max(first, writer if same else writer + 1)
         for number in range(max(first, len(self.items) - 24), len(self.items)):
             item = self.items[number]
-            if isinstance(item, Nest) and item.shape == loops and not _indexed(item):
+            if (
+                isinstance(item, Nest)
+                and item.shape == loops
+                and not (item.serial or _indexed(item))
+            ):
                 return number
         return self._append(Nest(loops))
 
@@ -193,7 +198,7 @@ class _Lowering:
     def _constant(self, key: Any, value: Any) -> Array:
         found = self.constants.get(key)
         if found is None:
-            data = np.ascontiguousarray(value)
+            data = np.array(value, order="C")
             buffer = Buffer(kind_of(data.dtype), data.size, "const", data=data)
             found = Array(buffer, data.shape, contiguous_strides(data.shape))
             self.constants[key] = found
@@ -322,13 +327,21 @@ class _Lowering:
         self.arrays[step.target] = target
 
     def _place(self, step: Place) -> None:
-        if step.loops:
-            raise Unsupported("overlapping windows")
         buffer, value = (self.arrays[i] for i in step.inputs)
         view = self._viewed(buffer, step.ops, copies=False)
+        surplus = len(value.shape) - len(view.shape)  # axes of extent 1 in front
+        if surplus > 0:
+            value = self._viewed(value, [ViewOp("index", (0,) * surplus)])
+        value = value.broadcast(view.shape)
+        if step.loops:  # elements coincide along these axes: they come first, one after the other
+            rest = [i for i in range(len(view.shape)) if i not in step.loops]
+            turn = [ViewOp("transpose", (*step.loops, *rest))]
+            view, value = self._viewed(view, turn), self._viewed(value, turn)
         number = self._append(Nest(tuple(e for e in view.shape if e != 1)))
         nest = self.items[number]
         assert isinstance(nest, Nest)
+        nest.serial = bool(step.loops)
+        nest.inner = any(e != 1 for e in view.shape[len(step.loops) :])
         node = _converted(nest, self._load(number, value, view.shape), value.kind, view.kind)
         if step.add:
             old = nest.add(Load(view.access(view.shape), view.kind))
@@ -345,13 +358,75 @@ class _Lowering:
 
     # -- indices ------------------------------------------------------------------------------
     def _indexgrid(self, step: IndexGrid) -> None:
-        if step.tables or prod(step.extents) > _KEPT_GRID:
-            raise Unsupported("index grids of tables")
         form = (step.labels, step.extents, step.mask, step.below)
+        if step.tables or prod(step.extents) > _KEPT_GRID:
+            self.arrays[step.target] = self._computed_grid(step)
+            return
         grid = np.asarray(kernels.index_grid(step.sub, *form, {}))
         if grid.size == 0:
             raise Unsupported("empty arrays")
         self.arrays[step.target] = self._constant((step.sub, *form), grid)
+
+    def _computed_grid(self, step: IndexGrid) -> Array:
+        """A subscript's values over its box, computed when the program runs."""
+        shape = step.extents
+        values = dict(zip(step.tables, (self.arrays[i] for i in step.inputs), strict=True))
+        axis = {label: i for i, label in enumerate(step.labels)}
+
+        def number(value: int) -> Array:
+            return self._constant(("number", value), np.array(value, np.int64))
+
+        def binary(op: str, a: Array, b: Array) -> Array:
+            return self._pointwise(
+                np.broadcast_shapes(a.shape, b.shape),
+                "i64",
+                [a, b],
+                lambda nest, nodes: nest.add(Apply(op, (nodes[0], nodes[1]), "i64")),
+            )
+
+        def clipped(a: Array, extent: int) -> Array:
+            return binary("minimum", binary("maximum", a, number(0)), number(extent - 1))
+
+        def key_values(key: Key) -> Array:
+            if isinstance(key, int):
+                extent = shape[axis[key]]
+                line = self._constant(("line", extent), np.arange(extent))
+                return line.broadcast_axis(axis[key], len(shape))
+            if isinstance(key, Mod):
+                return binary("remainder", evaluate(key.sub), number(key.n))
+            if isinstance(key, Div):
+                return binary("floor_divide", evaluate(key.sub), number(key.n))
+            table = values[key.table]
+            if table.kind != "i64":
+                raise Unsupported("tables of other integers")
+            # where a constraint fails an index may leave the table: any entry will do
+            grids = [clipped(evaluate(s), n) for s, n in zip(key.subs, table.shape, strict=True)]
+            return self._gathered(table, grids) if grids else table
+
+        def evaluate(sub: Sub) -> Array:
+            constant, parts = parts_of(sub)
+            total: Array | None = None
+            for coef, key in parts:
+                part = key_values(key)
+                part = part if coef == 1 else binary("multiply", part, number(coef))
+                total = part if total is None else binary("add", total, part)
+            if total is None:
+                return number(constant)
+            return binary("add", total, number(constant)) if constant else total
+
+        grid = evaluate(step.sub)
+        if step.mask:
+            return self._pointwise(
+                shape,
+                "i1",
+                [grid],
+                lambda nest, nodes: nest.add(
+                    Apply("greater_equal", (nodes[0], nest.add(Constant(0, "i64"))), "i1")
+                ),
+            )
+        if step.below is not None:
+            grid = clipped(grid, step.below)
+        return grid.broadcast(shape)
 
     def _indices(
         self, number: int, view: Array, grids: Sequence[Array], shape: Sequence[int], lead: int
@@ -364,6 +439,9 @@ class _Lowering:
 
     def _gather(self, step: Gather) -> None:
         source, *grids = (self.arrays[i] for i in step.inputs)
+        self.arrays[step.target] = self._gathered(source, grids)
+
+    def _gathered(self, source: Array, grids: Sequence[Array]) -> Array:
         lead = len(source.shape) - len(grids)
         inner = np.broadcast_shapes(*(g.shape for g in grids))
         shape = (*source.shape[:lead], *inner)
@@ -377,7 +455,7 @@ class _Lowering:
         access, index = self._indices(number, source, grids, shape, lead)
         self.read.add(source.buffer)
         self._store(number, nest.add(Load(access, source.kind, index)), target, shape)
-        self.arrays[step.target] = target
+        return target
 
     def _scatteradd(self, step: ScatterAdd) -> None:
         buffer, value, *grids = (self.arrays[i] for i in step.inputs)

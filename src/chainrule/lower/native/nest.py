@@ -77,6 +77,10 @@ class Nest:
     nodes: list[Point] = field(default_factory=list)
     sinks: list[Store | Fold] = field(default_factory=list)
     known: dict[Point, int] = field(default_factory=dict)
+    #: Rounds must come one after the other: the nest stays as it is (``inner``: vectors of the
+    #: innermost loop are allowed).
+    serial: bool = False
+    inner: bool = True
 
     def add(self, point: Point) -> int:
         """The number of a node; equal ones are one."""
@@ -120,6 +124,8 @@ class Nest:
 
 def prepared(nest: Nest, scratch: Callable[[str, int], Buffer]) -> list[Nest]:
     """The nests that do the work of one, in order; ``scratch`` gives memory of a kind and size."""
+    if nest.serial:
+        return [nest]
     nest = _collapsed(_ordered(_pruned(nest)))
     folds = [s for s in nest.sinks if isinstance(s, Fold)]
     if any(f.index for f in folds):

@@ -159,11 +159,13 @@ class NativeProgram:
         self._kept: list[Any] = [objects, captured, machine_code]
         frame = self._frame(buffers, objects)
         code = machine_code.addresses["entry"]
-        self._definition = _MethodDef(b"program", code, _FASTCALL, None)
+        definition = _MethodDef(b"program", code, _FASTCALL, None)
+        self._kept.append(definition)
         make = ctypes.pythonapi.PyCFunction_NewEx
         make.restype = ctypes.py_object
-        make.argtypes = [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
-        self.function = make(ctypes.byref(self._definition), frame, None)
+        make.argtypes = [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.py_object]
+        # the third holds what the code needs for as long as the function lives
+        self.function = make(ctypes.byref(definition), frame, self._kept)
 
     def _frame(self, buffers: Sequence[Buffer], objects: Sequence[Any]) -> bytes:
         """The addresses that the code reads, in a bytes object of the program's own."""
@@ -270,7 +272,7 @@ def _parallel(item: Item) -> bool:
     """Whether rounds of the outermost loop are many, long, and independent of each other."""
     if not isinstance(item, Nest) or len(item.shape) < 2 or item.shape[0] < 8:
         return False
-    if item.work < PARALLEL_FROM or os.name != "posix":
+    if item.serial or item.work < PARALLEL_FROM or os.name != "posix":
         return False
     return all(
         isinstance(s, Store) or (s.access.strides[0] != 0 and not s.index) for s in item.sinks

@@ -56,6 +56,13 @@ def _pick(how: str) -> Callable[[Code, V, V], V]:
     return function
 
 
+def _pick_number(how: str) -> Callable[[Code, V, V], V]:
+    def function(c: Code, a: V, b: V) -> V:
+        return c.select(c.or_(c.cmp(how, a, b), c.cmp("uno", b, b)), a, b)
+
+    return function
+
+
 def _square(c: Code, a: V) -> V:
     return c.mul(a, a)
 
@@ -68,6 +75,20 @@ def _absolute(c: Code, a: V) -> V:
     if a.kind == "i64":
         return c.select(c.cmp("slt", a, c.const("i64", 0)), c.neg(a), a)
     return c.intrinsic("fabs", a)
+
+
+def _floor_divide(c: Code, a: V, b: V) -> V:
+    """Of integers; the quotient is rounded down, as in NumPy."""
+    quotient = c.integer("sdiv", a, b)
+    rest = c.sub(a, c.mul(quotient, b))
+    zero = c.const(a.kind, 0)
+    inexact = c.cmp("ne", rest, zero)
+    apart = c.cmp("slt", c.xor(rest, b), zero)
+    return c.select(c.and_(inexact, apart), c.sub(quotient, c.const(a.kind, 1)), quotient)
+
+
+def _remainder(c: Code, a: V, b: V) -> V:
+    return c.sub(a, c.mul(_floor_divide(c, a, b), b))
 
 
 def _sign(c: Code, a: V) -> V:
@@ -142,11 +163,14 @@ _BINARY: dict[str, Callable[[Code, V, V], V]] = {
     "divide": lambda c, a, b: c.div(a, b),
     "maximum": _pick("oge"),
     "minimum": _pick("ole"),
+    "fmax": _pick_number("oge"),
+    "fmin": _pick_number("ole"),
     "heaviside": _heaviside,
     "logaddexp": _logaddexp,
     "xlogy": _xlogy,
     "copysign": _copysign,
 }
+_DIVISIONS = {"floor_divide": _floor_divide, "remainder": _remainder}
 # what makes sense for integers as well
 _WHOLE = frozenset(
     ["square", "negative", "abs", "sign", "multiply", "maximum", "minimum", "conj", "real", "stop"]
@@ -170,6 +194,8 @@ def apply(c: Code, op: str, args: list[V]) -> V:
         if op == "multiply":
             return c.and_(*args)
         raise Unsupported(f"{op} of booleans")
+    if kind == "i64" and op in _DIVISIONS:
+        return _DIVISIONS[op](c, *args)
     if kind == "i64" and op not in _WHOLE:
         raise Unsupported(f"{op} of integers")
     if len(args) == 1 and op in _UNARY:

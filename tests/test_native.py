@@ -1,0 +1,381 @@
+"""The native backend: the same results as NumPy's, the road into it, its caches."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+pytest.importorskip("llvmlite")
+
+import itertools
+
+import chainrule as cr
+import chainrule.scipy.special as special
+from cases import CASES
+from chainrule.lower import tiers
+from chainrule.lower.native import engine
+from chainrule.lower.native.layout import Unsupported
+from chainrule.lower.native.lowering import lower
+from chainrule.lower.native.program import NativeProgram
+from chainrule.lower.run import Program
+from programs import programs
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path))
+
+
+def flat(tree):
+    if isinstance(tree, dict):
+        return [x for key in sorted(tree) for x in flat(tree[key])]
+    if isinstance(tree, tuple | list):
+        return [x for item in tree for x in flat(item)]
+    return [tree]
+
+
+def agree(f, *args, tol=None):
+    """Native and NumPy programs of one function give the same types, shapes, dtypes and values."""
+    native = cr.compile(f, backend="native")
+    plain = cr.compile(f, backend="numpy")
+    found, expected = native(*args), plain(*args)
+    assert native.report() == ["native"]
+    for a, b in zip(flat(found), flat(expected), strict=True):
+        assert type(a) is type(b)
+        if a is None:
+            continue
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        limit = (1e-5 if a.dtype == np.float32 else 1e-12) if tol is None else tol
+        scale = np.max(np.abs(b), initial=1e-300)
+        np.testing.assert_allclose(a, b, rtol=limit, atol=limit * scale)
+    again = native(*args)
+    for a, b in zip(flat(found), flat(again), strict=True):
+        assert a is None or a.tobytes() == b.tobytes()
+    return native
+
+
+def network(sizes, batch, dtype):
+    layers = [
+        {"w": RNG.normal(size=(a, b)).astype(dtype), "b": RNG.normal(size=b).astype(dtype)}
+        for a, b in itertools.pairwise(sizes)
+    ]
+    x = RNG.normal(size=(batch, sizes[0])).astype(dtype)
+    y = np.eye(sizes[-1], dtype=dtype)[RNG.integers(0, sizes[-1], batch)]
+    return layers, x, y
+
+
+def loss(layers, x, y):
+    for layer in layers[:-1]:
+        x = np.tanh(x @ layer["w"] + layer["b"])
+    z = x @ layers[-1]["w"] + layers[-1]["b"]
+    z = z - z.max(axis=1, keepdims=True)
+    return -np.mean(np.sum(y * (z - np.log(np.sum(np.exp(z), axis=1, keepdims=True))), axis=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["f64", "f32"])
+@pytest.mark.parametrize(
+    ("sizes", "batch"), [((4, 8, 2), 1), ((64, 32, 10), 32), ((130, 101, 97, 5), 110)]
+)
+def test_networks(sizes, batch, dtype):
+    agree(
+        cr.value_and_grad(loss),
+        *network(sizes, batch, dtype),
+        tol=1e-4 if dtype == np.float32 else None,
+    )
+
+
+FUNCTIONS = {
+    "elementwise": lambda x: np.tanh(np.sin(x) * np.exp(-(x**2))) + np.log1p(x**2),
+    "softmax": lambda x: special.softmax(x, axis=1) ** 2,
+    "logsumexp": lambda x: special.logsumexp(x, axis=0),
+    "norms": lambda x: np.linalg.norm(x, axis=1) + np.sqrt(np.mean(x * x)),
+    "variance": lambda x: (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3),
+    "gram": lambda x: x.T @ x + x.T @ np.abs(x),
+    "distances": lambda x: np.sum((x[:, None] - x[None]) ** 2, -1),
+    "nearest": lambda x: np.min(np.sum((x[:, None] - x[None, :3] + 0.5) ** 2, -1), 1),
+    "slices": lambda x: (
+        x[1:, ::2] * x[:-1, 1::2] if x.shape[1] % 2 == 0 else x[1:, :-1] * x[:-1, 1:]
+    ),
+    "gather": lambda x: x[np.array([2, 0, 2, 1])] ** 2,
+    "roll": lambda x: np.roll(x, 2, axis=0) * x - np.flip(x),
+    "where": lambda x: np.where(x > 0.1, np.sqrt(np.abs(x)), x * 3),
+    "windows": lambda x: np.lib.stride_tricks.sliding_window_view(x, 3, axis=0).mean(-1),
+    "outer": lambda x: x[:, 0][:, None] * x[0][None, :] + np.einsum("ij,kj->ikj", x, x).sum(1),
+    "triangle": lambda x: np.tril(x @ x.T),
+    "scalars": lambda x: np.array(2.5) * x + np.sum(x),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["f64", "f32"])
+@pytest.mark.parametrize("shape", [(5, 4), (23, 37)], ids=str)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values_and_gradients(name, shape, dtype):
+    f = FUNCTIONS[name]
+    x = RNG.normal(size=shape).astype(dtype)
+    weights = RNG.normal(size=np.shape(f(x))).astype(dtype)
+    agree(
+        lambda x, g: (lambda y, back: (y, back(g)))(*cr.vjp(f, x)),
+        x,
+        weights,
+        tol=2e-4 if dtype == np.float32 else None,
+    )
+
+
+def test_every_primitive_that_has_a_native_form():
+    """The table of primitives: value and pullback; most of it has a native form."""
+    done = without = 0
+    for case in CASES:
+        if case.lib != "numpy" or len(case.makers) > 2:
+            continue
+        args = case.arguments()
+        if not all(isinstance(a, np.ndarray) and a.dtype == float for a in args):
+            continue
+        plain = cr.compile(lambda *a, case=case: cr.vjp(lambda *b: case.fn(np, *b), *a)[0])
+        with np.errstate(all="ignore"):
+            plain(*args)
+        (path,) = (p for paths in plain._entries.values() for p in paths)
+        if path.guards:
+            continue
+        program = path.program
+        try:
+            lower(program.plan)
+            native = NativeProgram(program.plan) if done % 8 == 0 else None
+        except Unsupported:
+            without += 1
+            continue
+        if native is not None:  # one in eight is built, and all are lowered
+            values = [np.array(args[s] if given else s, order="C") for given, s in path.sources]
+            found = native.function(*values)
+            with np.errstate(all="ignore"):
+                expected = program.numpy(*values)
+            assert found is not None, case.name
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12, err_msg=case.name)
+        done += 1
+    assert done > 4 * without
+    assert done > 100
+
+
+@settings(max_examples=25)
+@given(programs())
+def test_random_programs(program):
+    args = program.arguments()
+    native = cr.compile(lambda *a: cr.value_and_grad(lambda *b: np.sum(program(np, *b)))(*a))
+    expected = native(*args)
+    (path,) = (p for paths in native._entries.values() for p in paths)
+    try:
+        made = NativeProgram(path.program.plan)
+    except Unsupported:
+        return
+    values = [np.array(args[s] if given else s, order="C") for given, s in path.sources]
+    for a, b in zip(made.function(*values), flat(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
+# -- the road into it ---------------------------------------------------------------------------
+def test_other_arguments_take_the_general_road():
+    layers, x, y = network((4, 8, 2), 3, np.float64)
+    step = cr.compile(cr.value_and_grad(loss), backend="native")
+    value, slopes = step(layers, x, y)
+    assert type(value) is np.float64
+    assert list(slopes[0]) == ["w", "b"]
+    for other in (np.asfortranarray(x), x[::-1].copy()[::-1], x.astype(">f8")):
+        assert np.isclose(step(layers, other, y)[0], value, rtol=1e-14)
+    assert step(layers, x.astype(np.float32).astype(float), y)[0] != 0
+    assert step(layers, x[:2], y[:2])[1][0]["w"].shape == (4, 8)
+    assert step.report() == ["native"] * len(step.report())
+    with pytest.raises(KeyError):
+        step([{"w": layers[0]["w"]}, layers[1]], x, y)
+    assert np.isclose(step(layers, x, y=y)[0], value, rtol=1e-14)
+
+
+def test_captured_arrays_are_read_by_reference():
+    scale = np.arange(3.0)
+    step = cr.compile(cr.grad(lambda x: np.sum(scale * x * x)), backend="native")
+    assert step(np.ones(3)).tolist() == [0, 2, 4]
+    scale[1] = 10
+    assert step(np.ones(3)).tolist() == [0, 20, 4]
+
+
+def test_floats_none_and_repeated_results():
+    step = cr.compile(lambda x, t: (x * t, None, {"t": t, "again": x * t}), backend="native")
+    a, nothing, rest = step(np.ones(2), 3.0)
+    assert a.tolist() == [3, 3]
+    assert nothing is None
+    assert rest["t"] == 3.0
+    assert rest["again"].tolist() == [3, 3]
+    assert rest["again"] is not a
+    a[0] = 7
+    assert rest["again"].tolist() == [3, 3]
+    assert step.report() == ["native"]
+
+
+def test_references_are_balanced():
+    step = cr.compile(lambda x: (x + 1, {"k": np.sum(x)}, [x * 2, True]), backend="native")
+    x = np.ones(4)
+    step(x)
+    dtype = np.dtype(float)
+    before = sys.getrefcount(x), sys.getrefcount(dtype)
+    for _ in range(1000):
+        step(x)
+    assert (sys.getrefcount(x), sys.getrefcount(dtype)) == before
+
+
+def test_what_has_no_native_form_stays_on_numpy_and_says_why():
+    step = cr.compile(np.linalg.inv, backend="native")
+    assert step(np.eye(2)).tolist() == [[1, 0], [0, 1]]
+    assert step.report() == ["numpy: no native form yet: call inv"]
+
+
+def test_branches_are_checked_in_native_programs_too(monkeypatch):
+    monkeypatch.setenv("CHAINRULE_NATIVE", "now")
+    step = cr.compile(cr.grad(lambda x: np.sum(x**2) if x[0] > 0 else np.sum(3 * x)))
+    for _ in range(2):
+        assert step(np.array([1.0, 2.0])).tolist() == [2, 4]
+        assert step(np.array([-1.0, 2.0])).tolist() == [3, 3]
+
+
+# -- tiers --------------------------------------------------------------------------------------
+def test_hot_functions_go_over_by_themselves(monkeypatch):
+    monkeypatch.setenv("CHAINRULE_NATIVE", "1")
+    step = cr.compile(cr.grad(lambda x: np.sum(np.sin(x))))
+    x = np.arange(5.0)
+    first = step(x)
+    assert step.report() == ["numpy: not called often enough yet"]
+    for _ in range(3):
+        step(x)
+    tiers.settle()
+    np.testing.assert_allclose(step(x), first, rtol=1e-15)
+    assert step.report() == ["native"]
+
+
+def test_uncompiled_functions_go_over_too(monkeypatch):
+    monkeypatch.setenv("CHAINRULE_NATIVE", "now")
+    leaf_sum = cr.value_and_grad(lambda x: np.sum(np.cos(x) * x))
+    x = np.arange(6.0)
+    value, slope = leaf_sum(x)
+    assert np.isclose(value, np.sum(np.cos(x) * x), rtol=1e-14)
+    np.testing.assert_allclose(slope, np.cos(x) - x * np.sin(x), rtol=1e-13)
+
+
+def test_switched_off(monkeypatch):
+    monkeypatch.setenv("CHAINRULE_NATIVE", "0")
+    step = cr.compile(lambda x: x + 1)
+    for _ in range(5):
+        step(np.ones(2))
+    tiers.settle()
+    assert step.report() == ["numpy: CHAINRULE_NATIVE is 0"]
+
+
+def test_unknown_backend_and_missing_package(monkeypatch):
+    with pytest.raises(ValueError, match="unknown backend 'fortran'"):
+        cr.compile(np.sin, backend="fortran")
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"chainrule\[native\]"):
+        cr.compile(np.sin, backend="native")
+
+
+# -- objects on disk, threads -------------------------------------------------------------------
+def plan_of(f, x):
+    compiled = cr.compile(f)
+    compiled(x)
+    (path,) = (p for paths in compiled._entries.values() for p in paths)
+    return path.program.plan
+
+
+def test_objects_are_kept_on_disk_and_a_corrupt_one_is_made_anew(tmp_path):
+    plan = plan_of(lambda x: np.exp(x) + 1, np.ones(3))
+    x = np.arange(3.0)
+    expected = NativeProgram(plan).function(x)[0]
+    (file,) = tmp_path.glob("*.o")
+    stamp = file.stat().st_mtime_ns
+    assert NativeProgram(plan).function(x)[0].tolist() == expected.tolist()
+    assert file.stat().st_mtime_ns == stamp
+    whole = file.read_bytes()
+    for wrong in (whole[:100], b"", whole[:-1] + bytes([whole[-1] ^ 1])):
+        file.write_bytes(wrong)
+        assert NativeProgram(plan).function(x)[0].tolist() == expected.tolist()
+        assert file.read_bytes() == whole
+    engine.clear_disk()
+    assert not list(tmp_path.glob("*"))
+
+
+def test_without_a_place_on_disk(tmp_path, monkeypatch):
+    plan = plan_of(lambda x: np.exp(x) + 2, np.ones(3))
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    for place in ("", str(blocked / "below")):
+        monkeypatch.setenv("CHAINRULE_CACHE", place)
+        assert NativeProgram(plan).function(np.zeros(3))[0].tolist() == [3, 3, 3]
+
+
+def test_several_threads_at_once():
+    plans = [plan_of(lambda x, k=k: np.exp(x) * k, np.ones(50)) for k in range(1, 5)]
+    results = {}
+
+    def work(k):
+        program = NativeProgram(plans[k % 4])
+        for _ in range(200):
+            results[k] = program.function(np.zeros(50))[0]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for k, value in results.items():
+        assert (value == k % 4 + 1).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["f64", "f32"])
+def test_results_do_not_depend_on_the_number_of_cores(dtype, monkeypatch):
+    x = RNG.normal(size=300_001).astype(dtype)
+    plan = plan_of(
+        lambda x: cr.value_and_grad(lambda x: np.sum(np.tanh(np.sin(x)) * np.exp(-x * x)))(x), x
+    )
+    results = []
+    for count in ("1", "2", "5"):
+        monkeypatch.setenv("CHAINRULE_NUM_THREADS", count)
+        program = NativeProgram(plan)
+        assert "call void @parallel" in program.source
+        results.append([np.asarray(v).tobytes() for v in program.function(x)])
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_fork_goes_on():
+    script = (
+        "import os, numpy as np, chainrule as cr\n"
+        "step = cr.compile(cr.grad(lambda x: np.sum(np.sin(x) * x)), backend='native')\n"
+        "x = np.linspace(0, 1, 400_000)\n"
+        "y = step(x)\n"
+        "pid = os.fork()\n"
+        "ok = np.array_equal(step(x), y) and step.report() == ['native']\n"
+        "if pid == 0:\n"
+        "    os._exit(0 if ok else 1)\n"
+        "assert ok and os.waitpid(pid, 0)[1] == 0\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_programs_of_either_kind_have_a_plan_and_a_source():
+    plan = plan_of(lambda x: x * 2, np.ones(3))
+    program = Program(plan)
+    assert "np." in program.source
+    assert program.plan is plan
+    native = NativeProgram(plan)
+    assert "define internal void @main" in native.source
+
+
+def test_empty_arrays_stay_on_numpy():
+    step = cr.compile(lambda x: np.exp(x), backend="native")
+    assert step(np.zeros((0, 3))).shape == (0, 3)
+    assert step.report() == ["numpy: no native form yet: empty arrays"]
