@@ -159,8 +159,7 @@ def test_every_primitive_that_has_a_native_form():
             for a, b in zip(found, expected, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12, err_msg=case.name)
         done += 1
-    assert done > 4 * without
-    assert done > 100
+    assert done > 3 * without > 0
 
 
 @settings(max_examples=25)
