@@ -1,0 +1,40 @@
+"""Distances and kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._entry import entry, positive
+
+SCHOELKOPF = "Schölkopf, Smola, Learning with Kernels, sec. 2.3; Rasmussen, Williams, eq. 5.9"
+
+
+@entry("distances", X="N D", Y="M D")("(x − y)ᵀ(x − y) row by row: 2 (x_n − y_m), summed under G")
+def squared_distances(X, Y):
+    return np.sum((X[:, None, :] - Y[None, :, :]) ** 2, axis=2)
+
+
+@entry("distances", X="N D", Y="M D")("The same through ‖x‖² + ‖y‖² − 2 xᵀy")
+def squared_distances_by_products(X, Y):
+    return np.sum(X**2, axis=1)[:, None] + np.sum(Y**2, axis=1) - 2 * X @ Y.T
+
+
+@entry("distances", X="N D", Y="M D")(
+    "Matrix Cookbook, eq. 129: (x_n − y_m)/‖x_n − y_m‖, summed under G"
+)
+def pairwise_distances(X, Y):
+    D = np.sqrt(np.sum((X[:, None, :] - Y[None, :, :]) ** 2, axis=2))
+    return D
+
+
+@entry("distances", X="N D", ell="")(SCHOELKOPF, domains={"ell": positive})
+def rbf_kernel(X, ell):
+    D2 = np.sum((X[:, None, :] - X[None, :, :]) ** 2, axis=2)
+    K = np.exp(-D2 / (2 * ell**2))
+    return K
+
+
+@entry("distances", x="N", y="N")("Cosine similarity: (y/‖y‖ − c x/‖x‖)/‖x‖")
+def cosine_similarity(x, y):
+    c = x @ y / (np.linalg.norm(x) * np.linalg.norm(y))
+    return c

@@ -1,0 +1,88 @@
+"""Regression: squares, ridge, logistic; factorization."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import chainrule as cr
+
+from ._entry import entry, positive, signs, unit
+
+COOKBOOK = "Petersen, Pedersen, The Matrix Cookbook"
+LOGISTIC = "Bishop, Pattern Recognition and Machine Learning, eq. 4.91 and 4.97: Xᵀ (p − y), Xᵀ R X"
+
+
+@entry("regression", X="N D", w="D", y="N")(f"{COOKBOOK}, eq. 84")
+def mean_squared_error(X, w, y):
+    r = X @ w - y
+    return np.mean(r**2)
+
+
+@entry("regression", A="M N", x="N", b="M")(f"{COOKBOOK}, eq. 84", hessian=True)
+def least_squares(A, x, b):
+    r = A @ x - b
+    return 0.5 * r @ r
+
+
+@entry("regression", A="M N", x="N", b="M")(f"{COOKBOOK}, eq. 129: ∂‖x − a‖/∂x = (x − a)/‖x − a‖")
+def residual_norm(A, x, b):
+    return np.linalg.norm(A @ x - b)
+
+
+@entry("regression", w="D", X="N D", y="N", lam="")(
+    "Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, eq. 3.43-3.44",
+    wrt=("w",), hessian=True, domains={"lam": positive},
+)  # fmt: skip
+def ridge(w, X, y, lam):
+    r = X @ w - y
+    return r @ r + lam * (w @ w)
+
+
+@entry("regression", w="D", X="N D", y="N")(LOGISTIC, wrt=("w",), hessian=True, domains={"y": unit})
+def logistic_regression(w, X, y):
+    p = 1 / (1 + np.exp(-(X @ w)))
+    return -np.sum(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+
+@entry("regression", w="D", X="N D", y="N")(
+    "Murphy, Machine Learning: A Probabilistic Perspective, eq. 8.3 (labels ±1)",
+    wrt=("w",), hessian=True, domains={"y": signs},
+)  # fmt: skip
+def logistic_of_signs(w, X, y):
+    m = y * (X @ w)
+    return np.sum(np.logaddexp(0, -m))
+
+
+def logistic_loss(z):
+    return np.log(1 + np.exp(-z))
+
+
+@entry("regression", z="")("σ′ = σ (1 − σ), so −σ(−z), σ(z) (1 − σ(z)), …", hessian=True)
+def loss_of_margin(z):
+    return logistic_loss(z)
+
+
+def second(z):
+    return cr.grad(cr.grad(logistic_loss))(z)
+
+
+@entry("regression", z="")(
+    "σ″ = σ (1 − σ) (1 − 2 σ): Bishop, Pattern Recognition and Machine Learning, eq. 4.88 once more"
+)
+def third_derivative_of_logistic_loss(z):
+    return second(z)
+
+
+@entry("regression", w="D", X="N D", y="N")(
+    LOGISTIC, wrt=("w",), domains={"y": unit}, jacobian=True
+)
+def gradient_of_logistic_regression(w, X, y):
+    return cr.grad(logistic_regression)(w, X, y)
+
+
+@entry("regression", U="N K", V="M K", A="N M", W="N M")(
+    "Koren, Bell, Volinsky, Matrix Factorization Techniques, eq. 2", domains={"W": unit}
+)
+def masked_factorization(U, V, A, W):
+    R = A - U @ V.T
+    return np.sum(W * R**2)
