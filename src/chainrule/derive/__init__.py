@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 from ..formula.derivation import (
     Convention,
@@ -13,7 +14,7 @@ from ..formula.derivation import (
     JacobianForm,
     Layout,
 )
-from .signature import read_signature, wanted_leaves
+from .signature import Signature, read_signature, wanted_leaves
 from .writer import Options, Writer
 
 __all__ = ["Definition", "Derivation", "Gradient", "JacobianForm", "derive"]
@@ -33,12 +34,17 @@ def derive(
     """The gradients of ``f`` in closed form, as a person would write them.
 
     Parameters: ``shapes`` and ``more_shapes`` give the shape of each parameter by name: ``"N D"``,
-    ``(64, "D")``, an array, or for a tree argument a dict of these.  Parameters that have defaults
-    and are given no shape are constants.  ``wrt`` names the arguments to differentiate (all).
+    ``(64, "D")``, an array, ``"int N"`` for whole numbers (indices), or for a tree argument a dict
+    of these; what is not given is read from annotations such as ``Float[Array, "N D"]``.
+    Parameters that have defaults and are given no shape are constants.  ``wrt`` names the
+    arguments to differentiate (all).
 
     Returns a :class:`Derivation`: ``gradients["x"].text``, ``.latex``, ``.index``; leaves of trees
     are named by path, ``gradients["params.w1"]`` (``gradients["w1"]`` where that is unique).  For
     an output that is no scalar they are pullbacks of ``G``, which has the output's shape.
+
+    ``layout`` orders the axes of Jacobians: out + in ("numerator") or in + out ("denominator");
+    ``convention`` says whether vectors are columns, and vec stacks columns, or both are rows.
 
     What is printed has been evaluated at random sizes and values and compared with the derivative,
     unless ``check=False``.
@@ -48,9 +54,32 @@ def derive(
       ∂L/∂x = G wᵀ
       ∂L/∂w = xᵀ G
     """
+    for name, value, known in (
+        ("layout", layout, get_args(Layout)),
+        ("convention", convention, get_args(Convention)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}, not {value!r}")
     options = Options(layout, convention, check)
     signature = read_signature(f, {**(shapes or {}), **more_shapes})
-    derivation = Writer(signature, wanted_leaves(signature, wrt), options).write()
+    derivation = _written(signature, wrt, options)
     if check:
         derivation.check()
     return derivation
+
+
+def _written(signature: Signature, wrt: str | Sequence[str] | None, options: Options) -> Derivation:
+    """The derivation; arguments that are used as indices hold whole numbers."""
+    try:
+        return Writer(signature, wanted_leaves(signature, wrt), options).write()
+    except IndexError as error:
+        first = error
+    for k in range(len(signature.paths)):
+        if k not in signature.integers:
+            integers = {**signature.integers, k: None}
+            changed = replace(signature, integers=integers)
+            try:
+                return Writer(changed, wanted_leaves(changed, wrt), options).write()
+            except (IndexError, TypeError):
+                continue
+    raise first

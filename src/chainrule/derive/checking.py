@@ -64,6 +64,11 @@ def samples(shape: tuple[int, ...], rng: np.random.Generator, attempt: int) -> A
     return value
 
 
+def whole_samples(shape: tuple[int, ...], rng: np.random.Generator, given: Any) -> Any:
+    """The array that was given, else random zeros and ones: indices that every axis has."""
+    return rng.integers(0, 2, size=shape) if given is None else np.asarray(given)
+
+
 _POOLS = ((3, 5, 4, 6, 7, 2), (5, 2, 6, 3, 4, 7), (2, 7, 3, 5, 4, 6))
 _SMALL_POOLS = ((3, 2, 4, 5), (2, 4, 3, 2), (2, 3, 2, 3), (2, 2, 2, 2))
 
@@ -107,7 +112,13 @@ class Checker:
             sizes = dict(zip(self.signature.names, itertools.cycle(pool), strict=False))
             shapes = [self.signature.sizes(d, sizes) for d in self.signature.dims]
             for attempt in range(3):
-                point = Point(sizes, [samples(shape, rng, attempt) for shape in shapes])
+                values = [
+                    whole_samples(shape, rng, self.signature.integers[k])
+                    if k in self.signature.integers
+                    else samples(shape, rng, attempt)
+                    for k, shape in enumerate(shapes)
+                ]
+                point = Point(sizes, values)
                 try:
                     with np.errstate(all="ignore"):
                         found = measure(point)

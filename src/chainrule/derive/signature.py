@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..formula.shapes import Dims, named_extents, rebuild, walk
+import numpy as np
+
+from ..formula.shapes import Dims, named_extents, rebuild, walk, whole_numbers
+from .annotations import shape_of_annotation
 
 __all__ = ["Signature", "function_name", "read_signature", "wanted_leaves"]
 
@@ -22,6 +25,7 @@ class Signature:
     paths: list[str]
     dims: list[Dims]
     names: list[str]
+    integers: dict[int, Any]  # leaves of whole numbers, with the array that was given (or None)
 
     def call(self, values: Sequence[Any]) -> Any:
         """The function at values of the leaves, one a path."""
@@ -35,6 +39,13 @@ class Signature:
         """A shape at sizes of the names."""
         return tuple(names[e] if isinstance(e, str) else e for e in dims)
 
+    def dtype(self, position: int) -> np.dtype[Any]:
+        """What a leaf is traced as."""
+        if position not in self.integers:
+            return np.dtype(float)
+        array = self.integers[position]
+        return np.dtype(int) if array is None else np.asarray(array).dtype
+
     @property
     def numbers(self) -> list[int]:
         """The extents that are given as numbers."""
@@ -42,6 +53,7 @@ class Signature:
 
 
 def read_signature(f: Callable[..., Any], shapes: Mapping[str, Any]) -> Signature:
+    """The arguments of a function: shapes as given, else as annotated; defaults are constants."""
     parameters = inspect.signature(f).parameters
     unknown = [name for name in shapes if name not in parameters]
     if unknown:
@@ -56,23 +68,35 @@ def read_signature(f: Callable[..., Any], shapes: Mapping[str, Any]) -> Signatur
         elif parameter.default is not parameter.empty:
             constants[name] = parameter.default
         elif parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(f"give the shape of {name!r}, for example {name}='N D'")
+            trees[name] = shape_of_annotation(f, name)
+            if trees[name] is None:
+                raise TypeError(
+                    f"give the shape of {name!r}, for example {name}='N D' (or annotate it: "
+                    f'{name}: Float[Array, "N D"])'
+                )
     leaves_ = [leaf for name, tree in trees.items() for leaf in walk(tree, name)]
     dims = [d for _, d in leaves_]
     names = named_extents(dims)
-    return Signature(f, trees, constants, [p for p, _ in leaves_], dims, names)
+    kinds = [kind for tree in trees.values() for kind in whole_numbers(tree)]
+    integers = {k: array for k, (whole, array) in enumerate(kinds) if whole}
+    return Signature(f, trees, constants, [p for p, _ in leaves_], dims, names, integers)
 
 
 def wanted_leaves(signature: Signature, wrt: str | Sequence[str] | None) -> list[int]:
+    """The leaves to differentiate by: all that hold real numbers, or those under ``wrt``."""
     if wrt is None:
-        return list(range(len(signature.paths)))
+        return [k for k in range(len(signature.paths)) if k not in signature.integers]
     names = [wrt] if isinstance(wrt, str) else list(wrt)
     for name in names:
         if not any(_under(path, name) for path in signature.paths):
             raise TypeError(f"wrt={name!r}; the arguments are {', '.join(signature.paths)}")
-    return [
+    found = [
         k for k, path in enumerate(signature.paths) if any(_under(path, name) for name in names)
     ]
+    for k in found:
+        if k in signature.integers:
+            raise TypeError(f"{signature.paths[k]} holds whole numbers: there is no derivative")
+    return found
 
 
 def _under(path: str, name: str) -> bool:
@@ -80,4 +104,5 @@ def _under(path: str, name: str) -> bool:
 
 
 def function_name(f: Callable[..., Any]) -> str:
+    """How a function is called in texts."""
     return getattr(f, "__name__", type(f).__name__)

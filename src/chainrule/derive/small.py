@@ -15,7 +15,7 @@ from ..formula.elements import Elements, NoElements, Scalar
 from ..formula.quantity import Quantity, Sym, ordered
 from ..formula.smallcase import Line, Matrix, Section, SmallCase
 from ..formula.writing import ATOM, Env, latex_name
-from .checking import formula_functions, samples
+from .checking import formula_functions, samples, whole_samples
 
 if TYPE_CHECKING:
     from .writer import Writer
@@ -251,8 +251,10 @@ class _Small:
         for attempt in range(3):
             shapes = [signature.sizes(d, self.sizes) for d in signature.dims]
             values: dict[str, Any] = {
-                s: samples(shape, rng, attempt)
-                for s, shape in zip(self.writer.symbols, shapes, strict=True)
+                s: whole_samples(shape, rng, signature.integers[k])
+                if k in signature.integers
+                else samples(shape, rng, attempt)
+                for k, (s, shape) in enumerate(zip(self.writer.symbols, shapes, strict=True))
             } | dict(self.writer.captured)
             if self.derivation.arriving is not None:
                 values[self.derivation.arriving[0]] = rng.normal(size=self.out)

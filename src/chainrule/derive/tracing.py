@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
 from ..chain.network import reverse_network
 from ..chain.sweep import pullback
 from ..expr.build import ones
@@ -53,8 +51,8 @@ def trace(
         before, session.symbolic = session.symbolic, True
         try:
             inputs = [
-                session.new_leaf(signature.sizes(dims, sizes), np.dtype(float))
-                for dims in signature.dims
+                session.new_leaf(signature.sizes(dims, sizes), signature.dtype(k))
+                for k, dims in enumerate(signature.dims)
             ]
             opened.leaves.extend(inputs)
             known = set(session.captured)

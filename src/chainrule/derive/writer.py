@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..expr.extents import ONE, ZERO, Extent, extent
 from ..expr.extents import name as named
 from ..expr.nodes import Node, Term
@@ -65,6 +67,11 @@ class Writer:
         self.algebra = Algebra()
         self.translator = Translator(self.algebra, self.first, self.second)
         self.symbols = _short_names(signature.paths)
+        self.translator.from_the_end = {
+            self.symbols[k]
+            for k, array in signature.integers.items()
+            if array is not None and np.min(np.asarray(array), initial=0) < 0
+        }
         self.taken = set(self.symbols) | set(signature.names)
         self.captured: dict[str, Any] = {}
         self.own: dict[Quantity, str] = {}  # names by quantities as translated

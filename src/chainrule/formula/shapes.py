@@ -7,15 +7,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Dims", "named_extents", "parse", "walk"]
+__all__ = ["Dims", "named_extents", "parse", "rebuild", "walk", "whole_numbers"]
 
 Dims: TypeAlias = "tuple[int | str, ...]"
 
 
 def parse(text: object, where: str) -> Dims:
-    """One shape as a tuple of numbers and names."""
+    """One shape as a tuple of numbers and names; ``"int N"`` has the shape of ``"N"``."""
     if isinstance(text, str):
         entries: Sequence[object] = text.replace(",", " ").split()
+        entries = entries[1:] if entries[:1] == ["int"] else entries
     elif isinstance(text, bool | float | complex) or text is None:
         if text is None:
             raise TypeError(f"the shape of {where} is None; write '' for a number")
@@ -63,6 +64,20 @@ def walk(tree: Any, path: str) -> Iterator[tuple[str, Dims]]:
     else:
         for position, value in enumerate(tree):
             yield from walk(value, f"{path}[{position}]")
+
+
+def whole_numbers(tree: Any) -> Iterator[tuple[bool, Any]]:
+    """For every leaf whether it holds whole numbers (``"int N"``, an array), and the array."""
+    if isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from whole_numbers(value)
+    elif _is_shape(tree):
+        dtype = getattr(tree, "dtype", None)
+        array = tree if dtype is not None and np.dtype(dtype).kind in "iub" else None
+        yield array is not None or (isinstance(tree, str) and tree.split()[:1] == ["int"]), array
+    else:
+        for value in tree:
+            yield from whole_numbers(value)
 
 
 def rebuild(tree: Any, leaves: Iterator[Any]) -> Any:

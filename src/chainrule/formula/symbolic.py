@@ -154,6 +154,7 @@ class Translator:
         self.labels: dict[Node, str] = {}
         self.arrays: tuple[dict[Node, Any], dict[Node, Any]] = ({}, {})
         self.names: dict[Quantity, str] = {}
+        self.from_the_end: set[str] = set()  # index arrays that have negative elements
         self._partner: dict[Node, Node] = {}
         self._numbers: dict[tuple[Any, Any], Extent] = {}
 
@@ -212,8 +213,18 @@ class Translator:
             return k
         if isinstance(k, Look):
             subs = tuple(self.index(s, t) for s, t in zip(k.subs, m.subs, strict=True))
-            return Wrap("look", self.number(k.n, m.n), subs, self.known[k.table])
+            return Wrap("look", self.number(k.n, m.n), subs, self._counted(self.known[k.table]))
         return Wrap(type(k).__name__.lower(), self.number(k.n, m.n), (self.index(k.sub, m.sub),))
+
+    def _counted(self, table: Quantity) -> Quantity:
+        """``where(i < 0, i + n, i)``, NumPy's count from the end, as i: formulas count from 0."""
+        if isinstance(table, Fun) and table.op == "where":
+            condition, _, usual = table.args
+            if isinstance(condition, Fun) and condition.op == "less":
+                named = isinstance(usual, Sym) and usual.name in self.from_the_end
+                if condition.args[0] is usual and not named:
+                    return usual
+        return table
 
     # -- nodes --------------------------------------------------------------------------------
     def roots(self, ones: Sequence[Node], others: Sequence[Node]) -> list[Quantity]:
@@ -331,6 +342,8 @@ class Translator:
             return Prod(shape, ONE, shape[:1], (), (0, 0))
         if x.shape != y.shape or not np.array_equal(x, y):
             raise FormulaError(_VARIES.format(x=x.shape, y=y.shape))
+        if x.dtype.kind == "i" and x.size and x.min() < 0:
+            self.from_the_end.add(self.symbols[a])
         return Sym(self.symbols[a], shape)
 
     def _term(self, a: Term, b: Term, shape: tuple[Extent, ...]) -> Quantity:
