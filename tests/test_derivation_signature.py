@@ -96,9 +96,7 @@ def test_dimensions_that_are_no_shape_say_so(dims):
 
 
 def test_no_shape_and_no_annotation():
-    with pytest.raises(
-        TypeError, match=r"give the shape of .x., .* \(or annotate it"
-    ):
+    with pytest.raises(TypeError, match=r"give the shape of .x., .* \(or annotate it"):
         cr.derive(lambda x: x)
 
 

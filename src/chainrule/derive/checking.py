@@ -17,7 +17,7 @@ from ..errors import DerivativeError
 from ..formula.derivation import Definition, Derivation, JacobianForm, evaluated
 from ..formula.evaluate import evaluate
 from ..formula.notation import Indexed
-from ..formula.quantity import ordered
+from ..formula.quantity import Prod, Quantity, ordered
 from ..formula.reading import CannotRead, value_of_text
 from ..formula.writing import Env
 from ..lower.calls import CALL_KERNELS
@@ -28,6 +28,8 @@ from .signature import Signature
 __all__ = ["Checker", "formula_functions", "samples"]
 
 _MOST = 40_000  # elements of a dense Jacobian that is checked
+_LARGE = 200  # rows of a matrix that is made near to the identity instead of positive definite
+_BOX = 4_000_000  # points of the loops by which index notation is evaluated
 
 
 def formula_functions() -> dict[str, Callable[..., Any]]:
@@ -58,6 +60,8 @@ def _softmax(z: Any) -> Any:
 def samples(shape: tuple[int, ...], rng: np.random.Generator, attempt: int) -> Any:
     """Random values: normal, then positive; square matrices positive definite from the start."""
     value = rng.normal(size=shape) if attempt == 0 else rng.uniform(0.2, 0.8, size=shape)
+    if len(shape) >= 2 and shape[-1] == shape[-2] > _LARGE:
+        return np.eye(shape[-1]) + value / (8 * shape[-1] ** 0.5)
     if len(shape) >= 2 and shape[-1] == shape[-2]:
         value = value @ np.swapaxes(value, -1, -2) / shape[-1] + np.eye(shape[-1])
         value += 0.05 * rng.normal(size=shape) if attempt == 0 else 0.0
@@ -69,8 +73,36 @@ def whole_samples(shape: tuple[int, ...], rng: np.random.Generator, given: Any) 
     return rng.integers(0, 2, size=shape) if given is None else np.asarray(given)
 
 
-_POOLS = ((3, 5, 4, 6, 7, 2), (5, 2, 6, 3, 4, 7), (2, 7, 3, 5, 4, 6))
+#: Sizes of the names: growing as those of the traces do, every name even and odd; then mixed.
+_POOLS = ((2, 3, 4, 5, 6, 7), (3, 4, 5, 6, 7, 8), (5, 3, 6, 2, 7, 4))
+_LARGER = ((8, 9, 10, 11, 12, 13), (11, 13, 17, 19, 23, 29))
 _SMALL_POOLS = ((3, 2, 4, 5), (2, 4, 3, 2), (2, 3, 2, 3), (2, 2, 2, 2))
+
+
+def _grows(sizes: Mapping[str, int]) -> bool:
+    """Whether sizes grow in the order of the names, as those of the traces do."""
+    return all(a < b for a, b in itertools.pairwise(sizes.values()))
+
+
+def _is_square(value: Any) -> bool:
+    return bool(value.ndim >= 2 and value.shape[-1] == value.shape[-2])
+
+
+def _symmetric(value: Any) -> Any:
+    return (value + np.swapaxes(value, -1, -2)) / 2 if _is_square(np.asarray(value)) else value
+
+
+def _box(quantity: Quantity, sizes: Mapping[str, int]) -> float:
+    """The points of the largest loop nest in a quantity (unknown sizes count 1)."""
+    known = {**dict.fromkeys(_names(quantity), 1), **sizes}
+    loops = [q.extents for q in ordered([quantity]) if isinstance(q, Prod)]
+    return max((prod(e.value(known) for e in box) for box in loops), default=1.0)
+
+
+def _names(quantity: Quantity) -> set[str]:
+    shapes = [q.shape for q in ordered([quantity])]
+    shapes += [q.extents for q in ordered([quantity]) if isinstance(q, Prod)]
+    return {name for shape in shapes for e in shape for name in e.names}
 
 
 class Point(NamedTuple):
@@ -106,33 +138,50 @@ class Checker:
         """Points at which ``measure`` is finite, and what it gives there."""
         rng = np.random.default_rng(0)
         passed = 0
-        for pool in pools:
-            if passed == most:
+        refused: Exception | None = None
+        for pool in (*pools, *_LARGER):
+            if passed == most or (passed and pool in _LARGER):
                 return
             sizes = dict(zip(self.signature.names, itertools.cycle(pool), strict=False))
-            shapes = [self.signature.sizes(d, sizes) for d in self.signature.dims]
             for attempt in range(3):
-                values = [
-                    whole_samples(shape, rng, self.signature.integers[k])
-                    if k in self.signature.integers
-                    else samples(shape, rng, attempt)
-                    for k, shape in enumerate(shapes)
-                ]
-                point = Point(sizes, values)
+                point = self._point(sizes, rng, attempt)
                 try:
                     with np.errstate(all="ignore"):
                         found = measure(point)
                 except np.linalg.LinAlgError:
                     continue
+                except (ValueError, IndexError) as error:  # too small for a kernel, a slice …
+                    refused = error
+                    break
                 if all(np.isfinite(e).all() for e in found):
                     passed += 1
                     yield point, found
                     break
+            if passed and not self.signature.names and self._is_large():
+                return
+        if not passed and refused is not None:
+            raise refused
         if not passed:
             raise DerivativeError(
                 f"{self.derivation.function} has no finite derivative at random values, so its "
                 "formula cannot be checked; pass check=False to see it unchecked"
             )
+
+    def _point(self, sizes: dict[str, int], rng: np.random.Generator, attempt: int) -> Point:
+        """Random values at sizes of the names."""
+        integers = self.signature.integers
+        values = []
+        for k, dims in enumerate(self.signature.dims):
+            shape = self.signature.sizes(dims, sizes)
+            values.append(
+                whole_samples(shape, rng, integers[k])
+                if k in integers
+                else samples(shape, rng, attempt)
+            )
+        return Point(sizes, values)
+
+    def _is_large(self) -> bool:
+        return any(_box(g.quantity, {}) > _BOX for g in self.derivation.gradients.values())
 
     def env(self, point: Point) -> Env:
         """The values that formulas speak of."""
@@ -161,44 +210,87 @@ class Checker:
             result, back = vjp(f, *(point.values[k] for k in wanted))
             shape = np.shape(result)
             cotangent = rng.normal(size=shape) if shape else np.asarray(1.0)
-            return [cotangent, *back(cotangent)]
+            if not np.size(result):
+                raise ValueError("the result is empty")
+            return [cotangent, result, *back(cotangent)]
 
-        for point, (cotangent, *expected) in self.points(measure):
+        held: list[dict[str, int]] = []
+        failed: list[tuple[dict[str, int], Exception]] = []
+        for point, (cotangent, _, *expected) in self.points(measure, most=len(_POOLS)):
             self._differences(point, wanted, cotangent, expected)
             env = self.env(point)
             if derivation.arriving is not None:
                 env = env._replace(values={**env.values, derivation.arriving[0]: cotangent})
-            with np.errstate(all="ignore"):
-                inner = env._replace(values=evaluated(derivation.parts, env))
-                for k, value in zip(wanted, expected, strict=True):
-                    gradient = derivation.gradients[self.signature.paths[k]]
-                    self._compare(gradient, value, inner, derivation.parts, value.ndim)
+            try:
+                with np.errstate(all="ignore"):
+                    inner = env._replace(values=evaluated(derivation.parts, env))
+                    for k, value in zip(wanted, expected, strict=True):
+                        gradient = derivation.gradients[self.signature.paths[k]]
+                        self._compare(gradient, value, inner, derivation.parts, value.ndim)
+            except (DerivativeError, ValueError, IndexError) as error:
+                failed.append((point.sizes, error))
+            else:
+                held.append(point.sizes)
+        if failed:
+            self._judge(held, failed)
+
+    def _judge(
+        self, held: Sequence[dict[str, int]], failed: Sequence[tuple[dict[str, int], Exception]]
+    ) -> None:
+        """A formula that is right at some sizes: under a condition on them, or not at all."""
+        sizes, error = failed[0]
+        if held and all(map(_grows, held)) and not any(_grows(s) for s, _ in failed):
+            self.derivation.condition = " < ".join(self.signature.names)
+            return
+        if held:
+            raise DerivativeError(
+                f"the formula of {self.derivation.function} is right at sizes {held[0]} and wrong "
+                f"at {sizes}: what is computed depends on the sizes (whether they are even, or "
+                "which one is larger). Give the size that it depends on as a number"
+            ) from error
+        if isinstance(error, DerivativeError):
+            raise error
+        raise DerivativeError(
+            f"the formula cannot be evaluated at sizes {sizes}: {error}"
+        ) from error
 
     def _differences(
         self, point: Point, wanted: Sequence[int], cotangent: Any, expected: Sequence[Any]
     ) -> None:
         """The numbers that formulas are compared with, against the function itself."""
-        rng = np.random.default_rng(2)
         for k, value in zip(wanted, expected, strict=True):
-            f = self.function(point, [k])
-            direction = rng.normal(size=value.shape)
-
-            def along(h: float, f: Any = f, k: int = k, direction: Any = direction) -> Any:
-                ahead, back = (f(point.values[k] + s * h * direction) for s in (1, -1))
-                return np.sum(cotangent * (np.asarray(ahead) - np.asarray(back))) / (2 * h)
-
-            found = float(np.sum(value * direction))
-            with np.errstate(all="ignore"):
-                slopes = [float(along(h)) for h in (4e-5, 2e-5, 1e-5)]
-            scale = float(np.sum(np.abs(value * direction))) + 1e-3 * (1 + np.abs(cotangent).sum())
-            if not np.isfinite(slopes).all() or max(slopes) - min(slopes) > 1e-4 * scale:
-                continue  # a kink or an edge of the domain is near
-            if abs(slopes[-1] - found) > 1e-3 * scale:
+            found = self._differs(point, k, cotangent, value, False)
+            if found is not None and _is_square(value):
+                # a function of symmetric matrices reads one triangle: its derivative is along them
+                turned = point._replace(values=[_symmetric(v) for v in point.values])
+                _, back = vjp(self.function(turned, [k]), turned.values[k])
+                found = self._differs(turned, k, cotangent, back(cotangent)[0], True)
+            if found is not None:
                 raise DerivativeError(
                     f"the derivative of {self.derivation.function} by {self.symbols[k]} along a "
-                    f"random direction is {found:.6g}, by central differences {slopes[-1]:.6g} "
+                    f"random direction is {found[0]:.6g}, by central differences {found[1]:.6g} "
                     f"(sizes {point.sizes}); please report it"
                 )
+
+    def _differs(
+        self, point: Point, k: int, cotangent: Any, value: Any, symmetric: bool
+    ) -> tuple[float, float] | None:
+        """The derivative along a random direction and its central difference, where they differ."""
+        f = self.function(point, [k])
+        direction = np.random.default_rng(2).normal(size=value.shape)
+        direction = _symmetric(direction) if symmetric else direction
+
+        def along(h: float) -> float:
+            ahead, back = (np.asarray(f(point.values[k] + s * h * direction)) for s in (1, -1))
+            return float(np.sum(cotangent * (ahead - back))) / (2 * h)
+
+        found = float(np.sum(value * direction))
+        with np.errstate(all="ignore"):
+            slopes = [along(h) for h in (4e-5, 2e-5, 1e-5)]
+        scale = float(np.sum(np.abs(value * direction))) + 1e-3 * float(1 + np.abs(cotangent).sum())
+        if not np.isfinite(slopes).all() or max(slopes) - min(slopes) > 1e-4 * scale:
+            return None  # a kink or an edge of the domain is near
+        return None if abs(slopes[-1] - found) <= 1e-3 * scale else (found, slopes[-1])
 
     # -- Jacobians ----------------------------------------------------------------------------
     def jacobians(
@@ -210,6 +302,8 @@ class Checker:
             f = self.function(point, wanted)
             result, back = vjp(f, *(point.values[k] for k in wanted))
             shape = np.shape(result)
+            if not np.size(result):
+                raise ValueError("the result is empty")
             columns = [back(e.reshape(shape)) for e in np.eye(prod(shape))]
             return [
                 np.reshape([c[i] for c in columns], shape + point.values[k].shape)
@@ -265,7 +359,12 @@ class Checker:
             for pool in _SMALL_POOLS
             if fits(dict(zip(self.signature.names, itertools.cycle(pool), strict=False)))
         ]
-        for point, expected in self.points(measure, pools or _SMALL_POOLS[-1:]):
+        if not pools:
+            raise DerivativeError(
+                "the Jacobian has too many elements at these sizes to be checked: give names in "
+                "place of the numbers, or pass check=False"
+            )
+        for point, expected in self.points(measure, pools):
             env = self.env(point)
             with np.errstate(all="ignore"):
                 used = [p for p in every if not self._speaks_of_the_gradient(p)]
@@ -295,8 +394,17 @@ class Checker:
     ) -> None:
         """Matrix notation and index notation of one formula against its value."""
         names = {part.quantity: part.name for part in parts}
-        by_index = evaluate(form.quantity, env, names)
-        printed = self._printed(form, value, env, parts)
+        if _box(form.quantity, env.sizes) > _BOX:
+            if isinstance(form.notation, Indexed):
+                raise DerivativeError(
+                    f"{form.left()} = {form.text} is too large to be checked at these sizes: give "
+                    "names in place of the numbers, or pass check=False"
+                )
+            by_index: Any = value
+            printed = None
+        else:
+            by_index = evaluate(form.quantity, env, names)
+            printed = self._printed(form, value, env, parts)
         target = self._matrix(form, value, lead)
         for text, found, wanted in (
             (form.text, np.asarray(form.notation.value(env)), target),

@@ -240,6 +240,7 @@ class Derivation:
     arriving: tuple[str, tuple[str, ...]] | None = None
     layout: Layout = "numerator"
     convention: Convention = "column"
+    condition: str = ""
     author: Author | None = field(default=None, repr=False)
 
     @property
@@ -350,6 +351,8 @@ class Derivation:
             text += f"; {self.layout} layout"
         if self.convention != "column":
             text += f"; {self.convention} convention"
+        if self.condition:
+            text += f"; for {self.condition}"
         return text
 
     def __str__(self) -> str:

@@ -1,0 +1,69 @@
+"""What derive checks before it shows anything, and what it says where a formula does not hold."""
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.derive import checking
+
+
+def test_central_differences_are_an_oracle_of_their_own():
+    """A wrong rule would deceive vjp and the formula alike; the function itself is not deceived."""
+
+    @cr.custom
+    def wrong(x):
+        return np.sin(x)
+
+    wrong.jvp(lambda primals, tangents: (np.sin(primals[0]), 2 * np.cos(primals[0]) * tangents[0]))
+    with pytest.raises(cr.DerivativeError, match="by central differences"):
+        cr.derive(lambda x: np.sum(wrong(x)), x="N")
+
+
+def test_what_depends_on_the_parity_of_a_size_is_found():
+    with pytest.raises(cr.DerivativeError, match=r"right at sizes .* wrong at .*'N': 2"):
+        cr.derive(lambda x: np.median(x), x="N")
+    assert cr.derive(lambda x: np.median(x), x="5").gradients["x"].shape == ("5",)
+
+
+def test_what_holds_for_one_order_of_sizes_says_so():
+    derivation = cr.derive(lambda A: np.linalg.svd(A, full_matrices=False)[1], A="M N")
+    assert derivation.condition == "M < N"
+    assert str(derivation).splitlines()[0].endswith("; for M < N")
+
+
+@pytest.mark.parametrize(
+    "f", [lambda A: np.linalg.cholesky(A), lambda A: np.linalg.eigh(A)[0]], ids=["cholesky", "eigh"]
+)
+def test_functions_of_symmetric_matrices_are_differentiated_along_them(f):
+    assert cr.derive(f, A="N N").gradients["A"].shape == ("N", "N")
+
+
+def test_sizes_that_are_too_small_for_the_function_are_passed_over():
+    derivation = cr.derive(lambda x: x[5:] - x[:-5], x="N")
+    assert derivation.gradients["x"].index == "G[n−5] [n ≥ 5] − G[n] [n < N − 5]"
+
+
+def test_large_numbers_are_checked_without_loops():
+    derivation = cr.derive(lambda x, w: x @ w, x=(8, 900), w=(900, 1100))
+    assert derivation.gradients["w"].text == "xᵀ G"
+    with pytest.raises(cr.DerivativeError, match="give names in place of the numbers"):
+        _ = derivation.jacobians
+    unchecked = cr.derive(lambda x, w: x @ w, x=(8, 900), w=(900, 1100), check=False)
+    assert unchecked.jacobians["x"].text == "wᵀ ⊗ I"
+    assert unchecked.jacobians["x"].structure == "cb->ab|ac"
+
+
+def test_kinks_do_not_disturb():
+    assert cr.derive(lambda x: np.sum(np.abs(x)), x="N").gradients["x"].text
+    assert cr.derive(lambda x: np.maximum(x, 0), x="N").gradients["x"].text
+
+
+def test_no_finite_value_says_so():
+    with pytest.raises(cr.DerivativeError, match="no finite derivative"):
+        cr.derive(lambda x: np.sum(np.log(-(x**2))), x="N")
+    assert cr.derive(lambda x: np.sum(np.log(-(x**2))), x="N", check=False).gradients["x"].text
+
+
+def test_every_name_is_even_and_odd_once():
+    for column in zip(*checking._POOLS[:2], strict=True):
+        assert {size % 2 for size in column} == {0, 1}
