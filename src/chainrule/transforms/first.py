@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..expr.build import ones
+from ..expr.build import linear, ones, permute
 from ..expr.nodes import Leaf, Node
 from ..trace.session import Session
 from .core import (
@@ -26,6 +26,7 @@ from .trees import Tree, flatten, paths, unflatten
 __all__ = ["LinearMap", "grad", "hvp", "jvp", "linearize", "value_and_grad", "vjp"]
 
 Argnums = int | Sequence[int]
+Symmetric = bool | Sequence[bool]
 
 
 def positions(argnums: Argnums, count: int) -> tuple[int, ...]:
@@ -83,12 +84,15 @@ def value_and_grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     holomorphic: bool = False,
+    symmetric: Symmetric = False,
 ) -> Callable[..., Any]:
     """Value and gradient of a scalar function, in one pass.
 
     Parameters: ``f`` a function of arrays (or trees of them) with a scalar result, ``argnums``
     the argument(s) to differentiate by, ``has_aux`` if f returns ``(value, aux)``,
-    ``holomorphic`` for complex differentiable functions.
+    ``holomorphic`` for complex differentiable functions, ``symmetric`` (a bool, or one an
+    argument) for arguments that are symmetric matrices: the gradient over these, which is
+    ``(G + Gᵀ)/2`` of the unrestricted G (see :func:`jacobian`).
 
     Returns a function of the same arguments giving ``(value, gradient)``, or
     ``((value, aux), gradient)``.  The gradient has the structure, shapes and dtypes of the
@@ -115,6 +119,8 @@ def value_and_grad(
             extra = outputs(aux)
             seed = ones((), value.dtype)
             grads = derived_pullback([value], [seed], inputs.leaves)
+            flags = symmetric_leaves(inputs, symmetric)
+            grads = [_projected(g) if flag else g for g, flag in zip(grads, flags, strict=True)]
         done = finish(session, opened, [value, *grads, *extra.nodes])
         gradient = unflatten(inputs.spec, done[1 : 1 + len(grads)])
         if isinstance(argnums, int | np.integer):
@@ -131,6 +137,7 @@ def grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     holomorphic: bool = False,
+    symmetric: Symmetric = False,
 ) -> Callable[..., Any]:
     """Gradient of a scalar function; arguments as :func:`value_and_grad`.
 
@@ -140,7 +147,7 @@ def grad(
     >>> cr.grad(lambda x: np.sum(np.sin(x)))(np.array([0.0, np.pi]))
     array([ 1., -1.])
     """
-    both = value_and_grad(f, argnums, has_aux, holomorphic)
+    both = value_and_grad(f, argnums, has_aux, holomorphic, symmetric)
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -148,6 +155,34 @@ def grad(
         return (gradient, value[1]) if has_aux else gradient
 
     return wrapped
+
+
+def symmetric_leaves(inputs: Inputs, symmetric: Symmetric) -> list[bool]:
+    """Whether each leaf stands for symmetric matrices; ValueError where it cannot."""
+    flags: list[bool] = []
+    if isinstance(symmetric, bool | np.bool_):
+        flags = [bool(symmetric)] * len(inputs.leaves)
+    else:
+        if len(symmetric) != len(inputs.tree):
+            raise ValueError(
+                f"symmetric={tuple(symmetric)} has {len(symmetric)} entries for "
+                f"{len(inputs.tree)} differentiated arguments"
+            )
+        for flag, tree in zip(symmetric, inputs.tree, strict=True):
+            flags += [bool(flag)] * len(flatten(tree)[0])
+    for flag, leaf in zip(flags, inputs.leaves, strict=True):
+        if flag and (leaf.ndim < 2 or leaf.shape[-1] != leaf.shape[-2]):
+            raise ValueError(
+                f"symmetric=True needs square matrices in the last two axes, not shape {leaf.shape}"
+            )
+    return flags
+
+
+def _projected(gradient: Node) -> Node:
+    """``(G + Gᵀ)/2``, the gradient over symmetric matrices."""
+    n = gradient.ndim
+    turned = permute(gradient, (*range(n - 2), n - 1, n - 2))
+    return linear((0.5, gradient), (0.5, turned), dtype=gradient.dtype)
 
 
 def _split_aux(result: Any, has_aux: bool) -> tuple[Any, Any]:

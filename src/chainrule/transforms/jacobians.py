@@ -20,9 +20,18 @@ from ..simplify.network import finalize
 from ..trace.array import TracedArray, as_node, traced
 from ..trace.session import Level, Session
 from .core import Outputs, enter, finish, level, outputs, settle
-from .first import Argnums, _name, _split_aux, grad, merged, split_arguments
+from .first import (
+    Argnums,
+    Symmetric,
+    _name,
+    _split_aux,
+    grad,
+    merged,
+    split_arguments,
+    symmetric_leaves,
+)
 from .planning import networks
-from .trees import NAMESPACE, flatten, unflatten
+from .trees import NAMESPACE, unflatten
 
 __all__ = ["hessian", "jacobian", "value_and_jacobian"]
 
@@ -74,7 +83,7 @@ def value_and_jacobian(
     has_aux: bool = False,
     layout: Layout = "numerator",
     mode: Mode = "auto",
-    symmetric: bool | Sequence[bool] = False,
+    symmetric: Symmetric = False,
 ) -> Callable[..., Any]:
     """Value and structured Jacobian; arguments as :func:`jacobian`.
 
@@ -93,7 +102,7 @@ def value_and_jacobian(
             result, aux = _split_aux(f(*merged(args, numbers, inputs.tree), **kwargs), has_aux)
             outs = outputs(dense_nodes(result))
             extra = outputs(aux)
-            flags = _symmetric_leaves(inputs, symmetric)
+            flags = symmetric_leaves(inputs, symmetric)
             rows = _networks(outs.nodes, inputs.leaves, mode, flags)
         done = finish(session, opened_level, [*outs.nodes, *extra.nodes])
         value = outs.rebuild(done[: len(outs.nodes)])
@@ -119,7 +128,7 @@ def jacobian(
     has_aux: bool = False,
     layout: Layout = "numerator",
     mode: Mode = "auto",
-    symmetric: bool | Sequence[bool] = False,
+    symmetric: Symmetric = False,
 ) -> Callable[..., Any]:
     """The generalized Jacobian, as an object that keeps its structure.
 
@@ -127,8 +136,14 @@ def jacobian(
     out + in (``layout="denominator"``: in + out); trees of results and of arguments nest, results
     outside.  ``mode`` orders the evaluation: "forward" accumulates from the inputs, "reverse" from
     the outputs; "auto" by the best order that a short search (or :func:`chainrule.plan`) finds.
-    ``symmetric`` (per argument): the derivative over symmetric matrices.  ``(J, aux)`` with
-    ``has_aux``.
+    ``(J, aux)`` with ``has_aux``.
+
+    ``symmetric`` (a bool, or one an argument of a tuple ``argnums``): the argument runs over
+    symmetric matrices only (in its last two axes).  J is then the derivative along symmetric
+    directions and 0 along antisymmetric ones: ``J @ V`` is the derivative along ``(V + Vᵀ)/2``.
+    A gradient G becomes its projection ``(G + Gᵀ)/2``, the gradient for the inner product
+    tr(AᵀB) of symmetric matrices: ``X⁻¹`` for log det X, ``(a bᵀ + b aᵀ)/2`` for aᵀXb.  (The
+    derivative by the elements on and above the diagonal is another one: 2G − diag(G).)
 
     >>> import numpy as np, chainrule as cr
     >>> J = cr.jacobian(np.tanh)(np.zeros(1000))
@@ -145,15 +160,20 @@ def jacobian(
     return wrapped
 
 
-def hessian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def hessian(
+    f: Callable[..., Any], argnums: Argnums = 0, symmetric: Symmetric = False
+) -> Callable[..., Any]:
     """The Hessian of a scalar function, as a structured object of shape in + in.
+
+    For a tuple ``argnums`` a tuple of tuples of blocks.  ``symmetric`` as in :func:`jacobian`, in
+    both groups.
 
     >>> import numpy as np, chainrule as cr
     >>> H = cr.hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
     >>> H.structure, H.diagonal()
     ('a->a|a', array([ 6., 12.]))
     """
-    return jacobian(grad(f, argnums), argnums)
+    return jacobian(grad(f, argnums, symmetric=symmetric), argnums, symmetric=symmetric)
 
 
 Report = tuple[str, int]
@@ -173,19 +193,6 @@ def _networks(
             row.append((mine, (structure_of(reported, out.ndim), size)))
         rows.append(row)
     return rows
-
-
-def _symmetric_leaves(inputs: Any, symmetric: bool | Sequence[bool]) -> list[bool]:
-    if isinstance(symmetric, bool):
-        flags = [symmetric] * len(inputs.leaves)
-    else:
-        flags = []
-        for flag, tree in zip(symmetric, inputs.tree, strict=True):
-            flags += [bool(flag)] * len(flatten(tree)[0])
-    for flag, leaf in zip(flags, inputs.leaves, strict=True):
-        if flag and (leaf.ndim < 2 or leaf.shape[-1] != leaf.shape[-2]):
-            raise ValueError(f"symmetric=True needs a square matrix, not shape {leaf.shape}")
-    return flags
 
 
 def _symmetrized(terms: Sequence[Term], n_out: int) -> list[Term]:
