@@ -22,12 +22,14 @@ from ..simplify.sums import accumulate
 from . import algebra, indexing, matrices, protocols
 from .exports import blocks, linear_operator
 from .memory import readable
+from .show import html, show
 from .solve import Factorization, factorize
 from .sparse import csr
 from .structure import structure_of
 from .terms import bound, factor_nodes, over, scaled
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from scipy.sparse.linalg import LinearOperator
 
 __all__ = ["Jacobian", "Layout", "Order"]
@@ -487,6 +489,23 @@ class Jacobian:
         [[2.0, 4.0], [6.0, 8.0]]
         """
         return blocks(self, max_bytes)
+
+    # -- pictures -----------------------------------------------------------------------------
+    def show(self, path: Any = None, pixels: int = 400) -> Figure | None:
+        """A picture: where J may be nonzero, a color a term, and the factors that it stores.
+
+        Rows are the first group of axes, linearized in C order, columns the last; large Jacobians
+        are coarsened to at most ``pixels`` a side from their subscripts, never formed.  Returns
+        the matplotlib Figure, written to ``path`` (PNG, PDF, SVG by its suffix) if given; a path
+        that ends in ``.html`` needs no matplotlib and gives None.  Notebooks show a Jacobian as
+        HTML by themselves.
+
+        ImportError where matplotlib is missing.
+        """
+        return show(self, path, pixels)
+
+    def _repr_html_(self) -> str:
+        return html(self)
 
     # -- NumPy's protocols --------------------------------------------------------------------
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:

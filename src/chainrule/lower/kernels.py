@@ -12,7 +12,7 @@ import scipy.sparse
 from ..expr.nodes import Node
 from ..expr.subs import Div, Key, Mod, Sub, parts_of
 
-__all__ = ["diagonal", "index_grid", "overlap_add", "scatter_add", "window"]
+__all__ = ["diagonal", "index_grid", "overlap_add", "scatter_add", "values_at", "window"]
 
 
 def window(
@@ -60,6 +60,18 @@ def index_grid(
         shape = [1] * len(labels)
         shape[axis] = extent
         axes[label] = np.arange(extent).reshape(shape)
+    grid = values_at(sub, axes, tables)
+    if mask:
+        grid = grid >= 0
+    elif below is not None:
+        grid = np.clip(grid, 0, below - 1)
+    if np.shape(grid) != tuple(extents):
+        grid = np.broadcast_to(grid, tuple(extents))
+    return grid
+
+
+def values_at(sub: Sub, axes: Mapping[int, Any], tables: Mapping[Node, Any]) -> Any:
+    """Values of a subscript where each label takes the values of an array."""
 
     def key_values(key: Key) -> Any:
         if isinstance(key, int):
@@ -85,14 +97,7 @@ def index_grid(
             return np.intp(constant)
         return total + constant if constant else total
 
-    grid = evaluate(sub)
-    if mask:
-        grid = grid >= 0
-    elif below is not None:
-        grid = np.clip(grid, 0, below - 1)
-    if np.shape(grid) != tuple(extents):
-        grid = np.broadcast_to(grid, tuple(extents))
-    return grid
+    return evaluate(sub)
 
 
 def overlap_add(view: np.ndarray[Any, Any], value: Any, loops: Sequence[int]) -> None:
