@@ -9,7 +9,7 @@ edges, so costs are estimates; what an order costs in truth is counted on its lo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import inf, prod
 from typing import TypeAlias
 
 from ..expr.nodes import Leaf, Node, Sum, Term
@@ -17,7 +17,7 @@ from ..expr.subs import labels_of
 from ..expr.walk import substitute_nodes, topological
 from ..simplify.network import absorb, merge
 from .elimination import Linearized, as_piece, composed, local_terms
-from .orders import Problem
+from .orders import BudgetSpent, Problem
 
 __all__ = ["NetworkAlgebra", "node_flops", "problem_of"]
 
@@ -47,9 +47,13 @@ def node_flops(node: Node) -> int:
 
 
 class NetworkAlgebra:
-    """Edges as numbers of blank networks; products and sums are looked up where they are known."""
+    """Edges as numbers of blank networks; products and sums are looked up where they are known.
 
-    def __init__(self) -> None:
+    ``budget`` bounds the terms that are joined or added up anew; BudgetSpent is raised past it.
+    """
+
+    def __init__(self, budget: float = inf) -> None:
+        self._left = budget
         self._kinds: list[tuple[Blank, Node, Node]] = []
         self._numbers: dict[tuple[Blank, Shapes], int] = {}
         self._products: dict[tuple[int, int], tuple[int | None, float]] = {}
@@ -74,6 +78,7 @@ class NetworkAlgebra:
         key = above, below
         found = self._products.get(key)
         if found is None:
+            self._spend(len(self._kinds[above][0]) * len(self._kinds[below][0]))
             upper, node, middle = self._kinds[above]
             lower, _, source = self._kinds[below]
             pieces = [as_piece(term, middle, source) for term in _renumbered(lower, _STRIDE)]
@@ -85,6 +90,7 @@ class NetworkAlgebra:
     def total(self, parts: tuple[int, ...]) -> tuple[int | None, float]:
         found = self._totals.get(parts)
         if found is None:
+            self._spend(sum(len(self._kinds[part][0]) for part in parts) - 1)
             _, node, below = self._kinds[parts[0]]
             terms = [
                 term
@@ -95,6 +101,11 @@ class NetworkAlgebra:
             found = self.kind(made, node, below), _cost(made)
             self._totals[parts] = found
         return found
+
+    def _spend(self, terms: int) -> None:
+        self._left -= terms
+        if self._left < 0:
+            raise BudgetSpent
 
 
 def _factors(terms: Sequence[Term]) -> list[Node]:
@@ -136,9 +147,9 @@ def _cost(terms: Sequence[Term]) -> float:
     return sum(node_flops(node) for node in topological(_factors(terms)))
 
 
-def problem_of(graph: Linearized) -> Problem[int]:
-    """The search problem of a linearized program."""
-    algebra = NetworkAlgebra()
+def problem_of(graph: Linearized, budget: float = inf) -> Problem[int]:
+    """The search problem of a linearized program; ``budget`` as for :class:`NetworkAlgebra`."""
+    algebra = NetworkAlgebra(budget)
     into: list[dict[int, int]] = []
     for v, row in enumerate(graph.into):
         edges = {}

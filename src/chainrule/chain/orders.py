@@ -20,14 +20,18 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Algebra", "Counting", "Found", "Problem", "search"]
+__all__ = ["Algebra", "BudgetSpent", "Counting", "Found", "Problem", "search"]
 
 E = TypeVar("E")
 
 # A chain longer than this is searched like any other graph: dynamic programming is cubic.
 _LONGEST_CHAIN = 48
+
+
+class BudgetSpent(Exception):
+    """An algebra has worked out as many edges as it was allowed to: the search ends."""
 
 
 class Algebra(Protocol[E]):
@@ -98,7 +102,8 @@ class Problem(Generic[E]):
     # -- greedy orders ------------------------------------------------------------------------
     def markowitz(self) -> tuple[int, ...]:
         """Next the vertex with the least number of products; of equal ones the latest."""
-        state = _State(self)
+        into = [dict.fromkeys(row, True) for row in self.into]
+        state = _State(Problem(into, self.inner, Counting()))
         return self._greedy(state, lambda v: len(state.below[v]) * len(state.above[v]))
 
     def cheapest(self) -> tuple[int, ...]:
@@ -106,7 +111,7 @@ class Problem(Generic[E]):
         state = _State(self)
         return self._greedy(state, state.price)
 
-    def _greedy(self, state: _State[E], degree: Callable[[int], float]) -> tuple[int, ...]:
+    def _greedy(self, state: _State[Any], degree: Callable[[int], float]) -> tuple[int, ...]:
         degrees = {v: degree(v) for v in self.inner}
         order = []
         while degrees:
@@ -270,21 +275,33 @@ def search(problem: Problem[E], work: int) -> dict[str, Found]:
     """The named orders with their costs, and the best of all as ``"best"``.
 
     ``work`` bounds the products tried by the local search, not the time: the result is the same on
-    every machine.
+    every machine.  Where the algebra's own budget is spent, the orders costed so far compete;
+    ``"forward"`` and ``"reverse"`` are always there, their cost infinite if it is not known.
     """
     inner = problem.inner
-    found = {}
-    orders = {"reverse": inner[::-1], "forward": inner}
+    found = {
+        "reverse": Found(inner[::-1], math.inf, "reverse"),
+        "forward": Found(inner, math.inf, "forward"),
+    }
     path = problem.path()
+    orders: dict[str, Callable[[], tuple[int, ...]]] = {
+        "reverse": lambda: inner[::-1],
+        "forward": lambda: inner,
+    }
     if path is not None and len(path) <= _LONGEST_CHAIN:
-        orders["chain"] = problem.chain(path)
+        orders["chain"] = lambda: problem.chain(path)
     else:
-        orders["markowitz"] = problem.markowitz()
-        orders["cheapest"] = problem.cheapest()
-    for method, order in orders.items():
-        found[method] = Found(order, problem.cost(order), method)
-    best = min(found.values(), key=lambda f: f.cost)
-    if work > 0 and "chain" not in found:
-        best = problem.annealed(best, work)
+        orders["markowitz"] = problem.markowitz
+        orders["cheapest"] = problem.cheapest
+    best = found["reverse"]
+    try:
+        for method, order in orders.items():
+            one = order()
+            found[method] = Found(one, problem.cost(one), method)
+            best = min(best, found[method], key=lambda f: f.cost)
+        if work > 0 and path is None:
+            best = problem.annealed(best, work)
+    except BudgetSpent:
+        pass
     found["best"] = best
     return found

@@ -1,7 +1,7 @@
 """A Jacobian as a SciPy CSR array, straight from its terms: no dense array, no coloring.
 
 A term gives one entry for every point of the box of its output labels.  Where subscripts tell
-the order of columns, entries are written in place (:mod:`chainrule.jacobian.bands`); elsewhere
+the order of columns, entries are written in place (:mod:`chainrule.jacobian.grids`); elsewhere
 coordinates are sorted (``_sorted``).
 """
 
@@ -19,8 +19,9 @@ from ..expr.nodes import Node, Term
 from ..expr.subs import bounds, labels_of, parts_of, ravel
 from ..lower.kernels import index_grid
 from ..lower.run import Cache
-from .bands import Array, Piece, Table, arranged, linear, turned, written
+from .grids import Arrangement, arranged, written
 from .memory import check_size
+from .pieces import Array, Piece, linear
 from .values import continues, value_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def csr(jacobian: Jacobian, max_bytes: int | None = None) -> scipy.sparse.csr_ar
     terms, bindings = terms_with_numbers(jacobian, "J.to_sparse()")
     shape = prod(jacobian.out_shape), prod(jacobian.in_shape)
     denominator = jacobian.layout == "denominator"
-    count = entries(terms)
+    boxes = {term: _box(term) for term in terms}
+    count = sum(map(prod, boxes.values()))
     index = np.dtype(np.int32 if max(*shape, count) < 2**31 else np.int64)
     rows = shape[1] if denominator else shape[0]
     check_size(
@@ -64,11 +66,11 @@ def csr(jacobian: Jacobian, max_bytes: int | None = None) -> scipy.sparse.csr_ar
     )
     if denominator:
         shape = shape[::-1]
-    terms = [term for term in terms if prod(_box(term))]
+    terms = [term for term in terms if prod(boxes[term])]
     if not terms:
         return scipy.sparse.csr_array(shape, dtype=jacobian.dtype)
     sources = [
-        (np.broadcast_to(_values(t, _box(t), bindings), _box(t)), _mask(t, _box(t), bindings))
+        (np.broadcast_to(_values(t, boxes[t], bindings), boxes[t]), _mask(t, boxes[t], bindings))
         for t in terms
     ]
     key = tuple(terms), jacobian.out_shape, jacobian.in_shape, denominator
@@ -76,18 +78,18 @@ def csr(jacobian: Jacobian, max_bytes: int | None = None) -> scipy.sparse.csr_ar
     if plan is None:
         plan = _planned(*key)
         _plans.put(key, plan)
-    pieces, tables, transposed = plan
-    if tables is None:
+    pieces, arrangement, transposed = plan
+    if arrangement is None:
         return _sorted(pieces, sources, shape, jacobian.dtype, index, bindings)
     if transposed:
-        made = written(tables, sources, shape[::-1], jacobian.dtype, index, bindings)
+        made = written(arrangement, sources, shape[::-1], jacobian.dtype, index, bindings)
         return made.T.tocsr()
-    return written(tables, sources, shape, jacobian.dtype, index, bindings)
+    return written(arrangement, sources, shape, jacobian.dtype, index, bindings)
 
 
 # how to write the entries of terms: it depends on their subscripts alone
 _Key: TypeAlias = tuple[tuple[Term, ...], tuple[int, ...], tuple[int, ...], bool]
-_Plan: TypeAlias = tuple[list[Piece], list[Table] | None, bool]
+_Plan: TypeAlias = tuple[list[Piece], Arrangement | None, bool]
 _plans: Cache[_Key, _Plan] = Cache(64)
 
 
@@ -102,7 +104,7 @@ def _planned(
     in_shape: tuple[int, ...],
     denominator: bool,
 ) -> _Plan:
-    """Pieces in order of the terms, tables that hold them if possible, whether transposed."""
+    """Pieces in order of the terms, where their entries go if known, whether transposed."""
     n_out = len(out_shape)
     pieces = []
     for source, term in enumerate(terms):
@@ -110,17 +112,17 @@ def _planned(
         row = ravel(term.out[:n_out], out_shape)
         column = ravel(term.out[n_out:], in_shape)
         masked = any(all(k < len(box) for k in labels_of(s)) for s in term.constraints)
-        pieces.append(Piece(row, column, box, source, (0,) * len(box), masked))
+        pieces.append(Piece(row, column, box, source, masked))
     shape = prod(out_shape), prod(in_shape)
     if denominator:
         shape = shape[::-1]
-        pieces = [turned(p) for p in pieces]
+        pieces = [p.turned() for p in pieces]
     split = [part for piece in pieces for part in linear(piece)]
-    tables = arranged(split, shape)
-    if tables is not None:
-        return pieces, tables, False
-    tables = arranged([turned(p) for p in split], shape[::-1])
-    return pieces, tables, True
+    arrangement = arranged(split, shape)
+    if arrangement is not None:
+        return pieces, arrangement, False
+    arrangement = arranged([p.turned() for p in split], shape[::-1])
+    return pieces, arrangement, True
 
 
 # -- values -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ compress     factors with equal labels are multiplied; a summed label is contrac
              result is no larger than what goes in
 merge        terms with equal output subscripts are added where the sum stores no more than they do
 windows      terms that write shifted windows of the same axes are added over their union
+blocks       terms that write parts of one block for every index are added into the block
 distribute   terms that differ in one factor: that factor becomes a sum
 absorb       if one term is dense, all become one dense term
 ============ =====================================================================================
@@ -23,6 +24,7 @@ from ..expr.build import cast, is_zero
 from ..expr.draft import Draft, opened, whole
 from ..expr.nodes import Factor, Node, Sum, Term
 from ..expr.subs import Sub, labels_of
+from .blocks import blocked
 from .ranges import fitted, joined
 from .sums import accumulate
 from .windows import Window, common_origin, plain
@@ -168,7 +170,7 @@ def merge(terms: Sequence[Term], final: bool = False) -> list[Term]:
                 break
             group = merged
         result.extend(group)
-    return _windows(result, final) if len(result) > 1 else result
+    return blocked(_windows(result, final), _core) if len(result) > 1 else result
 
 
 class _Merged(NamedTuple):

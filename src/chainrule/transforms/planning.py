@@ -19,7 +19,7 @@ import numpy as np
 from ..chain.costs import node_flops, problem_of
 from ..chain.elimination import Linearized, eliminate
 from ..chain.network import NotHolomorphic, forward_network, reverse_network
-from ..chain.orders import Found, search
+from ..chain.orders import search
 from ..chain.sweep import active_nodes
 from ..expr.draft import Draft
 from ..expr.nodes import Call, Leaf, Map, Node, Term
@@ -40,13 +40,12 @@ __all__ = ["Plan", "Sweep", "Vertex", "clear", "networks", "plan"]
 
 Row = list[list[Term]]  # for one output: for each source, the terms
 
-# Products that the local search tries for a budget of one second.
-_PER_SECOND = 400_000
-# "auto" searches where the reverse sweep takes more flops than this (some 10 µs), and tries one
-# product for so many flops: no longer than evaluating the Jacobian once or twice takes
+# What a budget of one second buys: products tried by the local search, and terms joined anew.
+_TRIED, _JOINED = 400_000, 4_000
+# "auto" searches where the reverse sweep takes more flops than this (some 10 µs), for about as long
+# as these flops take, and no longer than half a second.
 _WORTHWHILE = 20_000
-_FLOPS_A_TRY = 10_000
-_MOST_TRIES = 20_000
+_FLOPS_A_SECOND = 2e9
 # ... and graphs up to so many vertices; and takes another order where it saves a twentieth
 _MOST_VERTICES = 400
 _SAVING = 0.95
@@ -203,7 +202,7 @@ def _planned(name: str, outs: list[Node], sources: list[Leaf], budget: float) ->
             for v, n in numbers.items()
         }
         vertices = tuple(named.values())
-        found = search(problem_of(graph), round(budget * _PER_SECOND))
+        found = search(problem_of(graph, budget * _JOINED), round(budget * _TRIED))
         sweeps = {}
         made: dict[tuple[int, ...], list[Row]] = {}
         for method, one in found.items():
@@ -337,9 +336,10 @@ def _cheapest(outs: Sequence[Node], sources: Sequence[Leaf], backward: list[Row]
         graph = Linearized.of(outs, sources)
     except NotHolomorphic:
         return backward
-    found: dict[str, Found] = search(problem_of(graph), min(spent // _FLOPS_A_TRY, _MOST_TRIES))
+    budget = min(spent / _FLOPS_A_SECOND, 0.5)
+    found = search(problem_of(graph, budget * _JOINED), round(budget * _TRIED))
     best = found["best"]
-    if best.cost >= _SAVING * found["reverse"].cost:
+    if not best.cost < _SAVING * found["reverse"].cost:
         return backward
     made = eliminate(graph, best.order)
     after, before = _computed(made), _computed(backward)
