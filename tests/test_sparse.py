@@ -1,7 +1,8 @@
 """Exports of a Jacobian: CSR arrays from the factors, operators, blocks, norms."""
 
-import importlib
+import importlib.util
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,13 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 import chainrule as cr
+
+BENCH = Path(__file__).parents[1] / "bench"
+_spec = importlib.util.spec_from_file_location(
+    "bundle_adjustment", BENCH / "problems" / "bundle_adjustment.py"
+)
+BA = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(BA)
 
 RNG = np.random.default_rng(11)
 
@@ -225,23 +233,150 @@ def test_large_brusselator(f):
     print(f"{f.__name__}, 64 x 64: to_sparse {best(J.to_sparse):.2f} ms")
 
 
-def test_bundle_adjustment():
-    n, cameras, points = 10**5, 200, 20000
-    camera, point = RNG.integers(0, cameras, n), RNG.integers(0, points, n)
+# values that independent code gives for one camera, one point, one weight of 0.8
+CAMERA = [
+    *(0.078622597011111, -0.00683875257158036, 0.012540294430662017, -0.13781167197515426),
+    *(0.10048627222126119, -3.966298942337323, 499.77861694740477, 319.98977618479415),
+    *(240.1172519946704, 0.03651244226115146, -0.04087552394214875),
+]
+POINT = [-1.8379657600243122, -0.1704381479481374, 0.3097687910681853]
+ROWS = [
+    *(-22.370626825360755, 474.1053035595653, 41.05787755533061, -95.99785658607148),
+    *(-2.0810035675831773, -38.30036220526656, -0.3278216768839102, 0.8, 0.0),
+    *(-30.649750172286538, -5.764832590541619, 95.99785658607148, 2.0810035675831773),
+    *(38.30036220526656, -184.80805416323037),
+    *(-411.6813640896205, 21.6535304437935, -163.33259849942738, -1.511747465436074),
+    *(-95.95301069548067, -6.680487588275373, -0.11923787439179448, 0.0, 0.8),
+    *(-11.148167796350982, -2.096830175644991, 1.511747465436074, 95.95301069548067),
+    *(6.680487588275373, -84.37342294442888),
+]
 
-    def residuals(p):
-        c = p[: 9 * cameras].reshape(cameras, 9)[camera]
-        x = p[9 * cameras :].reshape(points, 3)[point]
-        depth = np.sum(c[:, :3] * x, 1) + c[:, 3]
-        return c[:, 4:6] * x[:, :2] / depth[:, None] + c[:, 6:8] * c[:, 8:]
 
-    p = 1 + RNG.random(9 * cameras + 3 * points)
-    J = cr.jacobian(residuals)(p)
+def test_bundle_adjustment_reference():
+    n, m, p = 2, 3, 4
+    observations = np.stack([np.arange(p) % n, np.arange(p) % m], 1)
+    start = np.concatenate([np.tile(CAMERA, n), np.tile(POINT, m), np.full(p, 0.8)])
+    problem = BA.Problem(n, m, observations, np.tile([300.0, 250.0], (p, 1)), start)
+    f = BA.residuals(problem)
+    value = f(start)
+    np.testing.assert_allclose(value[:2], [-147.84644333058426, -67.49873835554311], rtol=1e-12)
+    np.testing.assert_allclose(value[2 * p :], 0.36)
+    J = cr.jacobian(f)(start)
+    assert J.structure == (
+        "(a+31)->(a+8)|(a+31) + ab->(2a+b)|(a+31) + cba->(2a+b)|(c+11t[a]) + "
+        "cba->(2a+b)|(c+3t[a]+22)"
+    )
     found = J.to_sparse()
     assert_canonical(found)
-    v = normal(p.size)
-    np.testing.assert_allclose(found @ v, (J @ v).reshape(-1), rtol=1e-10, atol=1e-10)
-    print(f"bundle adjustment: {found.nnz} entries, to_sparse {best(J.to_sparse, 3):.1f} ms")
+    assert found.indptr.tolist() == [*range(0, 121, 15), 121, 122, 123, 124]
+    columns = [*range(11), 22, 23, 24, 31]
+    assert found.indices[:30].tolist() == 2 * columns
+    assert found.indices[-1] == 34
+    np.testing.assert_allclose(found.data[:30], ROWS, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(found.data[-4:], -1.6, rtol=1e-8)
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_bundle_adjustment(still):
+    problem = BA.random_problem(30, 5000, 50_000)  # 10⁵ residuals of projections
+    f, start = BA.residuals(problem), problem.start.copy()
+    if still:
+        start[:3] = 0  # one camera does not turn
+    J = cr.jacobian(f)(start)
+    found = J.to_sparse()
+    assert_canonical(found)
+    assert found.nnz == 31 * 50_000
+    v = normal(start.size)
+    _, expected = cr.jvp(f, (start,), (v,))
+    np.testing.assert_allclose(found @ v, expected, rtol=1e-9, atol=1e-9)
+    if not still:
+        hand = BA.by_hand(problem)(start)
+        np.testing.assert_array_equal(found.indptr, hand.indptr)
+        np.testing.assert_array_equal(found.indices, hand.indices)
+        np.testing.assert_allclose(found.data, hand.data, rtol=1e-9, atol=1e-9)
+
+
+def test_parts_of_a_block_are_one_term():
+    def f(x):  # (p, 4) -> (p, 2), column by column
+        u = np.stack([x[:, 0] * x[:, 1] * x[:, 2], np.sin(x[:, 2]) * x[:, 0] * x[:, 1]], 1)
+        return u * x[:, 3:] + x[:, 1:3]
+
+    x = normal(50, 4)
+    J = cr.jacobian(f)(x)
+    assert J.structure == "bca->ab|ac"
+    assert J.nbytes == 8 * 50 * 2 * 4
+    dense = J.to_dense()
+    for mode in ("forward", "reverse"):
+        np.testing.assert_allclose(cr.jacobian(f, mode=mode)(x).to_dense(), dense, atol=1e-14)
+    v = normal(50, 4)
+    np.testing.assert_allclose(J @ v, cr.jvp(f, (x,), (v,))[1])
+
+
+def test_few_parts_of_a_large_block_stay_apart():
+    x = normal(50, 30)
+    J = cr.jacobian(lambda x: np.stack([x[:, 0] ** 2, np.sin(x[:, 20]) * np.cos(x[:, 29])], 1))(x)
+    assert J.to_sparse().nnz == 150
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
+def test_stencils_of_all_sizes(n):
+    for f in (brusselator, brusselator_walls):
+        for shape in ((2, n, n + 1), (2, 1, n), (2, n, 1)):
+            y = normal(*shape)
+            J = cr.jacobian(f)(y)
+            found = J.to_sparse()
+            assert_canonical(found)
+            np.testing.assert_allclose(found.toarray(), J.to_matrix(), atol=1e-12)
+
+
+def test_stencil_in_three_dimensions():
+    def laplacian(a):
+        p = np.pad(a, 1)
+        return (
+            p[2:, 1:-1, 1:-1]
+            + p[:-2, 1:-1, 1:-1]
+            + p[1:-1, 2:, 1:-1]
+            + p[1:-1, :-2, 1:-1]
+            + p[1:-1, 1:-1, 2:]
+            + p[1:-1, 1:-1, :-2]
+            - 6 * a
+        ) + np.roll(a, 2, 1) * a
+
+    y = normal(4, 5, 6)
+    J = cr.jacobian(laplacian)(y)
+    found = J.to_sparse()
+    assert_canonical(found)
+    np.testing.assert_allclose(found.toarray(), J.to_matrix(), atol=1e-12)
+
+
+def test_flattened_and_structured_rows_together():
+    # rows as one label and as two: the flat one is split
+    x = normal(4, 6)
+
+    def f(x):
+        return np.sin(x).reshape(-1) + (np.roll(x, 1, 1) * x).reshape(-1) + x.reshape(-1)[::-1]
+
+    J = cr.jacobian(f)(x)
+    found = J.to_sparse()
+    assert_canonical(found)
+    np.testing.assert_allclose(found.toarray(), J.to_matrix(), atol=1e-12)
+
+
+def test_results_are_fresh():
+    J = cr.jacobian(brusselator)(normal(2, 5, 6))
+    first, expected = J.to_sparse(), J.to_matrix()
+    first.indices[...] = 0
+    first.indptr[...] = 0
+    first.data[...] = 0
+    np.testing.assert_allclose(J.to_sparse().toarray(), expected, atol=1e-12)
+
+
+def test_bands_cost_what_they_hold():
+    n, width = 10**5, 4
+    J = cr.jacobian(lambda x: np.cumsum(x)[width:] - np.cumsum(x)[:-width])(normal(n))
+    found = J.to_sparse()
+    assert found.nnz == width * (n - width)
+    assert_canonical(found)
 
 
 def test_refusals():

@@ -43,14 +43,14 @@ def blocked(terms: Sequence[Term], core: Core) -> list[Term]:
 
     ``core(term)`` gives the product of a term's factors and the labels it is over.
     """
-    if not 2 < len(terms) <= _MOST:
+    if not 1 < len(terms) <= _MOST:
         return list(terms)
     groups: dict[object, list[Term]] = {}
     for term in terms:
         groups.setdefault(_kind(term), []).append(term)
     result = []
     for kind, group in groups.items():
-        result += group if kind is None or len(group) < 3 else _grouped(group, core)
+        result += group if kind is None or len(group) < 2 else _grouped(group, core)
     return result
 
 
@@ -72,12 +72,12 @@ def _kind(term: Term) -> object:
 def _grouped(terms: Sequence[Term], core: Core) -> list[Term]:
     pending = sorted(terms, key=lambda t: -_box(t))
     result = []
-    while len(pending) > 2:
+    while len(pending) > 1:
         block = pending.pop(0)
         own: _Member = (block, {k: k for k in _outer(block)})
         places = [(term, place) for term in pending if (place := _place(block, term)) is not None]
         members = _fitting(own, places)
-        if len(members) < 3:
+        if len(members) < (2 if _stored(block) else 3):
             result.append(block)
             continue
         taken = [term for term, _ in members]
@@ -145,6 +145,11 @@ def _digits(digits: Sequence[tuple[int, int]], value: Sub) -> Place | None:
     return found
 
 
+def _stored(block: Term) -> bool:
+    """Whether a term is one factor that holds each of its elements."""
+    return len(block.factors) == 1 and block.factors[0][0].size == _box(block)
+
+
 def _hull(members: Sequence[_Member]) -> tuple[dict[int, int], dict[int, int]]:
     """For each label of the block where the members begin, and how many indices they span."""
     low: dict[int, int] = {}
@@ -162,19 +167,31 @@ def _fitting(own: _Member, others: Sequence[_Member]) -> list[_Member]:
     members, best = [own], 1
     for other in near:
         members.append(other)
-        stored = sum(node.size for node in {n for term, _ in members for n, _ in term.factors})
+        stored = _read([term for term, _ in members])
         # a block that holds a few zeros more is worth several terms less
         if prod(_hull(members)[1].values()) <= stored + stored // 8:
             best = len(members)
     return members[:best]
 
 
+def _read(terms: Sequence[Term]) -> int:
+    """Elements of factors that the terms read: of a slice of an argument only the slice."""
+    read: dict[Node, int] = {}
+    for term in terms:
+        for node, subs in term.factors:
+            labels = {k for sub in subs for k in labels_of(sub)}
+            box = prod(term.extents[k] for k in labels)
+            read[node] = min(node.size, read.get(node, 0) + box)
+    return sum(read.values())
+
+
 def _joined(members: Sequence[_Member], core: Core) -> Term:
     """The sum of the members over their common block."""
     block = members[0][0]
     low, extents = _hull(members)
-    # the members write few of the columns each: the long axis, which they share, goes last
-    order = sorted(extents, key=lambda k: (extents[k], k))
+    # what all members run over goes last, so that each writes long runs
+    shared = {k for k in extents if all(const_value(place[k]) is None for _, place in members)}
+    order = sorted(extents, key=lambda k: (k in shared, extents[k], k))
     shape = tuple(extents[k] for k in order)
     dtype = np.result_type(*(term.dtype for term, _ in members))
     parts = []

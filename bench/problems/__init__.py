@@ -1,0 +1,1 @@
+"""The field's standard problems in plain NumPy, as a user writes them."""
