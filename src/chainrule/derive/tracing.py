@@ -91,7 +91,8 @@ class Locals:
     """The names that user code gives to traced arrays, seen when its functions return."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.code = getattr(inspect.unwrap(function), "__code__", None)
+        self.function = inspect.unwrap(function)
+        self.code = getattr(self.function, "__code__", None)
         self.own: dict[str, TracedArray] = {}
         self.helpers: list[tuple[str, TracedArray]] = []
 
@@ -116,6 +117,9 @@ class Locals:
     def nodes(self) -> dict[Node, str]:
         """Names by node: the function's own first, then those of the functions it calls."""
         found: dict[Node, str] = {}
+        # a function that was not written in Python says itself what it named
+        named = getattr(self.function, "named_values", {})
+        self.own.update({n: v for n, v in named.items() if isinstance(v, TracedArray)})
         for name, value in self.own.items():
             found.setdefault(value.node, name)
         inner: dict[str, list[Node]] = {}
