@@ -4,16 +4,26 @@ One module a subcommand, listed in `COMMANDS`; see `command.py` for what such a 
 """
 
 import argparse
+import re
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
 
-from chainrule.cli import train
+from chainrule.cli import check_command, derive_command, explain_command, plan_command, train
 from chainrule.cli.command import Command, CommandError
 
 #: The subcommands, in the order in which the help shows them.
-COMMANDS: tuple[Command, ...] = (train,)
+COMMANDS: tuple[Command, ...] = (
+    derive_command,
+    explain_command,
+    plan_command,
+    check_command,
+    train,
+)
+
+_OPTIONS = ("-h", "-s", "-w", "-f", "-o")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,9 +39,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _positional(argument: str) -> str:
+    """An expression such as ``-sum(x)`` is no option: a blank before it says so to argparse."""
+    looks = re.match(r"-(?:[^\W\d]\w*[.(\[]|[(\d.]|[^\W\d]$)", argument)
+    return f" {argument}" if looks and argument not in _OPTIONS else argument
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, or 1 with a message on the error stream."""
-    args = build_parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    args = build_parser().parse_args([_positional(one) for one in arguments])
     try:
         args.run(args, Console())
     except CommandError as error:

@@ -1,28 +1,22 @@
 """What is shown of a derivation, whatever the format."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from chainrule.derive import Derivation
 from chainrule.drawing import Graph
+from chainrule.formula.derivation import Definition
+from chainrule.formula.smallcase import SmallCase
 from chainrule.transforms.planning import Plan
 
-__all__ = ["Explanation", "SmallCase"]
-
-
-@dataclass(frozen=True)
-class SmallCase:
-    """The same derivation at small sizes, element by element."""
-
-    sizes: dict[str, int]
-    case: Any
+__all__ = ["Explanation"]
 
 
 @dataclass
 class Explanation:
     """A derivation and what was asked for beside it; empty parts are not shown.
 
-    `plan_sizes` are the sizes at which `plan` was counted, `code` source text by backend.
+    `plan_sizes` are the sizes at which `plan` was counted, `code` source text by backend,
+    `pictures` the structure of each Jacobian as HTML, at `picture_sizes`.
     """
 
     title: str
@@ -37,4 +31,30 @@ class Explanation:
     plan_sizes: dict[str, int] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)
     graph: Graph | None = None
+    pictures: dict[str, str] = field(default_factory=dict)
+    picture_sizes: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def given(self) -> str:
+        """`x (N, D), w (D, M); G = ∂L/∂y (N, M)`."""
+        derivation = self.derivation
+        text = ", ".join(
+            f"{name} ({', '.join(shape)})" if shape else name
+            for name, shape in derivation.arguments
+        )
+        if derivation.arriving is not None:
+            name, shape = derivation.arriving
+            text += f"; {name} = ∂{derivation.output}/∂{derivation.value.name} ({', '.join(shape)})"
+        return text
+
+    def conventions(self) -> str:
+        """How the formulas are to be read."""
+        text = f"{self.derivation.layout} layout, vectors are {self.derivation.convention}s"
+        return text + (", checked" if self.checked else ", not checked")
+
+    def rows(self) -> list[Definition]:
+        """Value, shared parts and gradients, in an order in which they can be computed."""
+        derivation = self.derivation
+        named = {part.name for part in derivation.parts}
+        value = [] if derivation.value.name in named else [derivation.value]
+        return [*derivation.parts, *value, *derivation.gradients.values()]

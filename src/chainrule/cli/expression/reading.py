@@ -23,7 +23,9 @@ __all__ = ["parse"]
 
 _LONGEST = 10_000
 _NODES = 3_000
-_DEEPEST = 80
+_DEEPEST = 150
+
+_ERRORS = (TypeError, ValueError, IndexError, ArithmeticError, MemoryError)
 
 Env = dict[str, Any]
 Step = Callable[[Env], Any]
@@ -61,6 +63,7 @@ def parse(
 
     Raises `ExpressionError`, which points at the first thing that is not allowed.
     """
+    text = "\n".join(line.strip() for line in text.strip().splitlines())
     statements = _statements(text)
     reader = _Reader(text, shapes, extents or {})
     steps: list[tuple[str | None, Step]] = []
@@ -90,7 +93,7 @@ def parse(
             text,
             1,
             0,
-            len(text.splitlines()[0]),
+            len(text),
         )
     return _function(text, [n for n in reader.used if n in shapes], reader.extents, steps)
 
@@ -106,13 +109,13 @@ def _statements(text: str) -> Sequence[ast.stmt]:
             60,
         )
     try:
-        tree = ast.parse(text.strip())
+        tree = ast.parse(text)
     except SyntaxError as error:
         start = max((error.offset or 1) - 1, 0)
         end = (error.end_offset or 0) - 1 if error.end_lineno == error.lineno else 0
         raise ExpressionError(
             f"this is not an expression in Python's notation: {error.msg}",
-            text.strip(),
+            text,
             error.lineno or 1,
             start,
             max(end, start + 1),
@@ -121,7 +124,7 @@ def _statements(text: str) -> Sequence[ast.stmt]:
         raise ExpressionError(
             f"the expression cannot be read: {error}", text[:60], 1, 0, 1
         ) from None
-    _measure(tree, text.strip())
+    _measure(tree, text)
     return tree.body
 
 
@@ -157,10 +160,10 @@ def _function(
             env[name] = env[array].shape[axis]
         own: dict[str, Any] = {}
         _result = None
-        for name, step in steps:
+        for target, step in steps:
             _result = step(env)
-            if name is not None:
-                own[name] = env[name] = _result
+            if target is not None:
+                own[target] = env[target] = _result
         compute.named_values = own  # type: ignore[attr-defined]
         return _result
 
@@ -181,9 +184,6 @@ class _Reader:
     used: dict[str, None] = field(default_factory=dict)
     extents: dict[str, tuple[str, int]] = field(default_factory=dict)
     assigned: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.text = self.text.strip()
 
     def error(self, node: ast.AST, message: str) -> ExpressionError:
         return ExpressionError.at(node, self.text, message)
@@ -274,7 +274,7 @@ class _Reader:
 
     # -- calls and attributes -----------------------------------------------------------------
     def _call(self, node: ast.Call) -> Step:
-        name, function = self._function(node.func)
+        name, owner, function = self._function(node.func)
         args = [self.read(arg, True) for arg in node.args]
         keywords: dict[str, Step] = {}
         for keyword in node.keywords:
@@ -288,17 +288,20 @@ class _Reader:
         def run(env: Env) -> Any:
             given = [arg(env) for arg in args]
             named = {key: step(env) for key, step in keywords.items()}
-            refused_size(name, given, named)
-            return function(env)(*given, **named)
+            if owner is None:
+                refused_size(name, given, named)
+                return function(*given, **named)
+            array = guarded(owner(env))
+            refused_size(name, [array, *given], named)
+            return getattr(array, name)(*given, **named)
 
         return self._located(node, run)
 
-    def _function(self, node: ast.expr) -> tuple[str, Step]:
-        """The name of what is called, and the step that gives it."""
+    def _function(self, node: ast.expr) -> tuple[str, Step | None, Callable[..., Any]]:
+        """The name of what is called; the array whose method it is, or else the function."""
         if isinstance(node, ast.Name):
             if node.id in FUNCTIONS:
-                function = FUNCTIONS[node.id]
-                return node.id, lambda env: function
+                return node.id, None, FUNCTIONS[node.id]
             if node.id in self.shapes or node.id in self.assigned:
                 raise self.error(node, f"{node.id!r} is an array, not a function; * multiplies")
             alias = ALIASES.get(node.id)
@@ -313,18 +316,17 @@ class _Reader:
                 if module in FUNCTIONS or "." in module:
                     raise self.error(node.value, f"{module!r} is not a module that may be used")
             elif node.attr in functions:
-                found = functions[node.attr]
-                return node.attr, lambda env: found
+                return node.attr, None, functions[node.attr]
             else:
                 alias = ALIASES.get(node.attr)
                 hint = f"; did you mean {alias!r}?" if alias else suggestion(node.attr, functions)
                 raise self.error(node, f"{module}.{node.attr} is not allowed{hint}")
-        array, method = self.read(node.value), node.attr
+        array = self.read(node.value)
         if node.attr not in METHODS:
             hint = suggestion(node.attr, METHODS)
             more = "" if hint else f"; arrays have {', '.join(sorted(METHODS))}"
             raise self.error(node, f"the method {node.attr!r} is not allowed{hint}{more}")
-        return method, lambda env: getattr(guarded(array(env)), method)
+        return node.attr, array, getattr
 
     def _attribute(self, node: ast.Attribute) -> Step:
         module = _dotted(node)
@@ -375,7 +377,7 @@ class _Reader:
                 return guarded(step(env))
             except ExpressionError:
                 raise
-            except (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
+            except _ERRORS as error:
                 raise self.error(node, self._named(_plain(error), env)) from error
 
         return run

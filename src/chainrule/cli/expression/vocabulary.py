@@ -122,25 +122,23 @@ ALIASES = {
     "lgamma": "gammaln",
     "logistic": "sigmoid",
     "inverse": "inv",
-    "slogdet": "slogdet",
     "mm": "matmul",
-    "T": "transpose",
-    "dim": "len",
     "cat": "concatenate",
-    "max_": "maximum",
 }
 
-METHODS = frozenset(
+_METHODS = (
     "all any argmax argmin argsort clip conj conjugate copy cumprod cumsum diagonal dot flatten max"
-    " mean min prod ptp ravel repeat reshape round squeeze std sum swapaxes take trace transpose"
-    " var".split()
+    " mean min prod ravel repeat reshape round squeeze std sum swapaxes take trace transpose"
+    " var"
 )
-ATTRIBUTES = frozenset({"T", "mT", "imag", "ndim", "real", "shape", "size"})
-KEYWORDS = frozenset(
+_KEYWORDS = (
     "a_max a_min append axes axis axis1 axis2 b check_finite constant_values ddof decimals delta"
     " full_matrices hermitian indexing initial k keepdims kind lower mode n num offset ord order"
-    " prepend rcond shape shift trans unit_diagonal weights x".split()
+    " prepend rcond shape shift trans unit_diagonal weights x"
 )
+METHODS = frozenset(_METHODS.split())
+KEYWORDS = frozenset(_KEYWORDS.split())
+ATTRIBUTES = frozenset({"T", "mT", "imag", "ndim", "real", "shape", "size"})
 CONSTANTS = {"pi": math.pi, "inf": math.inf, "newaxis": None}
 
 #: Functions whose result can be much larger than their arguments, with the size they would make.
