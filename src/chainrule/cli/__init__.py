@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _positional(argument: str) -> str:
     """An expression such as ``-sum(x)`` is no option: a blank before it says so to argparse."""
-    looks = re.match(r"-(?:[^\W\d]\w*[.(\[]|[(\d.]|[^\W\d]$)", argument)
+    looks = re.match(r"-(?:[^\W\d]\w*[.(\[]|\(|\d[\d.]*[*/]|[^\W\d]$)", argument)
     return f" {argument}" if looks and argument not in _OPTIONS else argument
 
 
