@@ -34,11 +34,13 @@ from ..formula.notation import Notation
 from ..formula.quantity import Quantity, ordered
 from ..formula.rows import in_rows
 from ..formula.smallcase import SmallCase
+from ..formula.source import PARTS, emit
 from ..formula.steps import Steps
 from ..formula.structures import named_structure
 from ..formula.symbolic import FormulaError, Translator, size_pairs
 from ..jacobian.structure import structure_of
 from .checking import Checker
+from .emission import check_emitted, program_of
 from .signature import Signature, function_name
 from .small import write_small_case
 from .stepping import Stepper
@@ -106,8 +108,9 @@ class Writer:
         if one.arriving is not None and value.children:
             own.setdefault(value, value_name)
         value_name = own.get(value, value_name)
-        names, new = self._named(roots, own)
-        self.value = value
+        names, new = self._named(roots, own, [value])
+        self.value = value = new[value]
+        self.local_names = {new[q]: name for q, name in own.items() if q in new}
         self.names = names
         taken |= set(names.values())
         self.output = _fresh("L", taken)
@@ -147,10 +150,13 @@ class Writer:
             translator.symbols[leaf] = symbol
 
     def _named(
-        self, roots: Sequence[Quantity], own: Mapping[Quantity, str]
+        self,
+        roots: Sequence[Quantity],
+        own: Mapping[Quantity, str],
+        also: Sequence[Quantity] = (),
     ) -> tuple[dict[Quantity, str], dict[Quantity, Quantity]]:
         """Names of the parts of roots, and the roots simplified again, by the old ones."""
-        new, named, primal = refined(roots, own, self.primal)
+        new, named, primal = refined(roots, own, self.primal, also)
         names = choose_names([new[r] for r in roots], named, primal, self.taken | {"δ"})
         self.own = dict(own) | {raw: names[q] for raw, q in new.items() if q in names}
         return names, new
@@ -296,9 +302,16 @@ class Writer:
     def _checker(self) -> Checker:
         return Checker(self.signature, self.symbols, self.captured, self.derivation)
 
-    def check(self) -> None:
-        """Compare everything that has been written with numbers."""
-        self._checker().gradients(self.wanted)
+    def check(self, backends: Sequence[str] = ()) -> None:
+        """Compare everything that has been written with numbers, emitted code among it."""
+        checker = self._checker()
+        checker.gradients(self.wanted)
+        for backend in backends:
+            check_emitted(checker, program_of(self, PARTS[:2]), backend, self.wanted)
+
+    def source(self, backend: str, style: str, parts: Sequence[str]) -> str:
+        """Code of what has been written."""
+        return emit(program_of(self, parts), backend, style, parts)
 
 
 class _Pen:

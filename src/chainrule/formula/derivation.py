@@ -212,7 +212,8 @@ class Hessians(dict[tuple[str, str], JacobianForm]):
 class Author(Protocol):
     """Who can write more about a derivation, when it is asked for."""
 
-    def check(self) -> None: ...
+    def check(self, backends: Sequence[str] = ()) -> None: ...
+    def source(self, backend: str, style: str, parts: Sequence[str]) -> str: ...
     def jacobians(self) -> Forms[JacobianForm]: ...
     def hessians(self) -> Hessians: ...
     def steps(self) -> Steps: ...
@@ -326,13 +327,56 @@ class Derivation:
             raise ValueError("this derivation stands alone: its function is not known")
         return self.author
 
-    def check(self) -> None:
+    def check(self, backends: Sequence[str] = ()) -> None:
         """Evaluate what is printed at random sizes and values and compare with the derivative.
 
-        Raises :class:`chainrule.DerivativeError`, naming the first formula that is wrong.
+        ``backends``: also run the emitted code of "numpy", "jax", "torch" (in float64), which
+        must be installed.  Raises :class:`chainrule.DerivativeError`, naming the first formula
+        or function that is wrong, ImportError where a backend is missing.
         """
         if self.author is not None:
-            self.author.check()
+            self.author.check(backends)
+
+    def source(
+        self,
+        backend: str = "numpy",
+        style: str = "function",
+        parts: str | Sequence[str] = ("forward", "backward"),
+    ) -> str:
+        """Stand-alone code: ``forward`` and ``backward``, importing nothing of chainrule.
+
+        ``backend``: "numpy", "jax" or "torch".  ``style="autograd"`` gives a ``jax.custom_vjp``
+        or a ``torch.autograd.Function``, behind a ``forward`` that can be differentiated.
+        ``parts`` may also name "jacobian" and "hessian" (of scalar functions): functions that
+        return a tuple of dense arrays of shape out + in, a tuple of rows of blocks in + in.
+
+        ``forward`` takes the arguments (leaves of trees one by one), ``backward`` also the
+        gradient ``G`` of the result unless that is a number, and returns a tuple in the order of
+        the arguments that were derived.  The result of a float32 call is float32.  Arrays that
+        the function captures are written into the code.
+
+        Raises ValueError for unknown names, TypeError where an operation has no counterpart in
+        the backend or a captured array is too large to be written.
+
+        >>> import chainrule as cr
+        >>> print(cr.derive(lambda x, w: x @ w, x="N D", w="D M").source())
+        \"\"\"A function, and its backward pass.\"\"\"
+        <BLANKLINE>
+        <BLANKLINE>
+        def forward(x, w):
+            \"\"\"The value y, of shape (N, M).\"\"\"
+            return x @ w  # y = x w   (N, M)
+        <BLANKLINE>
+        <BLANKLINE>
+        def backward(x, w, G):
+            \"\"\"The gradients of L by x, w, given G = ∂L/∂y.\"\"\"
+            dx = G @ w.T  # ∂L/∂x = G wᵀ   (N, D)
+            dw = x.T @ G  # ∂L/∂w = xᵀ G   (D, M)
+            return dx, dw
+        <BLANKLINE>
+        """
+        names = (parts,) if isinstance(parts, str) else tuple(parts)
+        return self._asked().source(backend, style, names)
 
     def lines(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """(left, right, shape) of the definitions and gradients, as they are printed."""

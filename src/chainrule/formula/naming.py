@@ -82,12 +82,16 @@ def _uses(roots: Sequence[Quantity], order: Sequence[Quantity]) -> Counter[Quant
 
 
 def refined(
-    roots: Sequence[Quantity], own: Mapping[Quantity, str], primal: Collection[Quantity]
+    roots: Sequence[Quantity],
+    own: Mapping[Quantity, str],
+    primal: Collection[Quantity],
+    also: Sequence[Quantity] = (),
 ) -> tuple[dict[Quantity, Quantity], dict[Quantity, str], set[Quantity]]:
     """The same formulas simplified again, now that it is known what is used more than once.
 
     The first pass keeps whole what the program uses twice; much of that is gone by now.  Returns
-    the new quantities by the old ones, names of new ones, and the new primal quantities.
+    the new quantities by the old ones, names of new ones, and the new primal quantities.  What is
+    in ``also`` is simplified along with the roots, and does not count as a use.
     """
     algebra = Algebra()
     order = ordered(roots)
@@ -96,7 +100,8 @@ def refined(
     for q in own:
         measure.name(q)
     keep = {q: q in own for q in order if q in own or _worth(q, uses[q], measure)}
-    new = algebra.rebuilt(roots, keep)
+    keep.update((q, True) for q in ordered(also) if q in own)
+    new = algebra.rebuilt([*roots, *also], keep)
     names: dict[Quantity, str] = {}
     for q, name in own.items():
         if q in new:
