@@ -299,3 +299,18 @@ def test_kinks_in_float32():
         gradient = cr.grad(f)(x)
         assert gradient.dtype == np.float32
         np.testing.assert_array_equal(gradient, np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize(("f", "scale"), [(np.logaddexp, 1.0), (np.logaddexp2, np.log(2))])
+def test_logaddexp_is_smooth_where_its_arguments_meet(f, scale):
+    """The guard against ∞ − ∞ must not cut the second derivative off at ties: it is 1/4 there."""
+    z = np.array([0.0, 1.0])
+    h = cr.hessian(lambda z: np.sum(f(0.0, z)))(z)
+    p = 1 / (1 + np.exp(-scale * z))
+    np.testing.assert_allclose(h.diagonal(), scale * p * (1 - p), rtol=1e-13)
+    h = cr.hessian(lambda z: f(z[0], z[1]))(np.array([2.0, 2.0]))
+    np.testing.assert_allclose(h.to_dense(), scale / 4 * np.array([[1, -1], [-1, 1]]), rtol=1e-13)
+    for infinite in (np.inf, -np.inf):
+        with np.errstate(invalid="ignore"):
+            slope = cr.grad(lambda z: f(z[0], z[1]))(np.array([infinite, infinite]))
+        np.testing.assert_array_equal(slope, [0.5, 0.5])

@@ -369,6 +369,10 @@ def _log(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity
 def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
     """``where(a = b, 0, f)`` guards 0/0 or ∞ − ∞: f, where f is a − b or a power of a."""
     condition, special, usual = args
+    if isinstance(condition, Fun) and condition.op == "logical_and":  # a = b, both infinite
+        condition = next(
+            (c for c in condition.args if isinstance(c, Fun) and c.op == "equal"), condition
+        )
     if not isinstance(condition, Fun) or condition.op != "equal":
         return None
     a, b = condition.args

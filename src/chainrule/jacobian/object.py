@@ -19,9 +19,10 @@ import scipy.sparse
 from ..expr.draft import Draft, zeros
 from ..expr.nodes import Leaf, Node, Term
 from ..simplify.sums import accumulate
-from . import algebra, indexing, matrices, protocols
+from . import algebra, indexing, matrices
 from .exports import blocks, linear_operator
 from .memory import readable
+from .protocols import Protocols
 from .show import html, show
 from .solve import Factorization, factorize
 from .sparse import csr
@@ -38,7 +39,7 @@ Layout = Literal["numerator", "denominator"]
 Order = Literal["C", "F"]
 
 
-class Jacobian:
+class Jacobian(Protocols):
     """A generalized Jacobian: the linear map from tensors of ``in_shape`` to ``out_shape``.
 
     ``J.shape`` is out + in in numerator layout and in + out in denominator layout.  ``J @ v``
@@ -49,10 +50,9 @@ class Jacobian:
     It refers to the arrays that it was computed from, it does not copy them.
 
     NumPy's functions accept it: ``np.trace``, ``np.linalg.norm``, ``np.linalg.solve``, ``np.abs``
-    and the linear ones use the structure, all others get the dense array.
+    and the linear ones use the structure, all others get the dense array.  SciPy's iterative
+    solvers take one of vectors by vectors as it is, others as ``J.to_linear_operator()``.
     """
-
-    __array_priority__ = 2000
 
     def __init__(
         self,
@@ -506,19 +506,3 @@ class Jacobian:
 
     def _repr_html_(self) -> str:
         return html(self)
-
-    # -- NumPy's protocols --------------------------------------------------------------------
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        if protocols.asked_by_sparse_product():
-            lone = np.empty((), object)
-            lone[()] = self
-            return lone
-        return np.asarray(self.to_dense(), dtype)
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return protocols.numpy_ufunc(self, ufunc, method, inputs, kwargs)
-
-    def __array_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        return protocols.numpy_function(self, func, args, kwargs)

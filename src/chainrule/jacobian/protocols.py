@@ -1,4 +1,8 @@
-"""NumPy's functions and ufuncs on Jacobians: by structure where there is a way, else dense."""
+"""What NumPy and SciPy ask of an object that they compute with.
+
+NumPy's functions and ufuncs work by structure where there is a way, else on the dense array;
+SciPy's iterative solvers look for ``shape``, ``dtype`` and ``matvec``.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,57 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .exports import linear_operator
+
 if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
     from .object import Jacobian
 
-__all__ = ["asked_by_sparse_product", "numpy_function", "numpy_ufunc"]
+__all__ = ["Protocols"]
+
+
+class Protocols:
+    """The methods behind NumPy's functions and SciPy's operators; a base of Jacobian alone."""
+
+    __array_priority__ = 2000
+    _operator: LinearOperator[Any] | None = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if _asked_by_sparse_product():
+            lone = np.empty((), object)
+            lone[()] = self
+            return lone
+        return np.asarray(self.to_dense(), dtype)  # type: ignore[attr-defined]
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return numpy_ufunc(self, ufunc, method, inputs, kwargs)  # type: ignore[arg-type]
+
+    def __array_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return numpy_function(self, func, args, kwargs)  # type: ignore[arg-type]
+
+    def _linear_operator(self) -> LinearOperator[Any]:
+        if self._operator is None:
+            self._operator = linear_operator(self)  # type: ignore[arg-type]
+        return self._operator
+
+    def matvec(self, v: Any) -> Any:
+        """The linearized J (C order) times a vector: what ``cg``, ``gmres``, ``lsmr`` call."""
+        return self._linear_operator().matvec(v)
+
+    def rmatvec(self, u: Any) -> Any:
+        """The conjugate transpose of the linearized J times a vector."""
+        return self._linear_operator().rmatvec(u)
+
+    def matmat(self, v: Any) -> Any:
+        """The linearized J times the columns of a matrix."""
+        return self._linear_operator().matmat(v)
+
+    def rmatmat(self, u: Any) -> Any:
+        """The conjugate transpose of the linearized J times the columns of a matrix."""
+        return self._linear_operator().rmatmat(u)
 
 
 def numpy_function(jacobian: Jacobian, func: Any, args: Any, kwargs: Any) -> Any:
@@ -115,7 +166,7 @@ _REFLECTED: dict[Any, Callable[[Any, Any], Any]] = {
 }
 
 
-def asked_by_sparse_product() -> bool:
+def _asked_by_sparse_product() -> bool:
     """Whether SciPy's ``S @ J`` asks for an array of J.
 
     It does so before it gives J a chance; a 0-d object array makes it return NotImplemented, and

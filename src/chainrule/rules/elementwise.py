@@ -260,7 +260,8 @@ def _chosen(condition: Num) -> Num:
 def _softly(a: Num, b: Num, op: str, factor: float = 1.0) -> Num:
     """∂ logaddexp: the logistic function of the difference; 1/2 between equal infinities."""
     difference = a - b
-    return fn(op, fn("where", fn("equal", a, b), 0, difference) * factor)
+    same = fn("logical_and", fn("equal", a, b), fn("isinf", a))
+    return fn(op, fn("where", same, 0, difference) * factor)
 
 
 CONJ: dict[str, tuple[Rule, ...]] = {
