@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, get_args
 
 from ..formula.derivation import (
@@ -14,8 +13,9 @@ from ..formula.derivation import (
     JacobianForm,
     Layout,
 )
-from .signature import Signature, read_signature, wanted_leaves
-from .writer import Options, Writer
+from .signature import read_signature
+from .writer import Options
+from .writing import written
 
 __all__ = ["Definition", "Derivation", "Gradient", "JacobianForm", "derive"]
 
@@ -62,24 +62,4 @@ def derive(
             raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}, not {value!r}")
     options = Options(layout, convention, check)
     signature = read_signature(f, {**(shapes or {}), **more_shapes})
-    derivation = _written(signature, wrt, options)
-    if check:
-        derivation.check()
-    return derivation
-
-
-def _written(signature: Signature, wrt: str | Sequence[str] | None, options: Options) -> Derivation:
-    """The derivation; arguments that are used as indices hold whole numbers."""
-    try:
-        return Writer(signature, wanted_leaves(signature, wrt), options).write()
-    except IndexError as error:
-        first = error
-    for k in range(len(signature.paths)):
-        if k not in signature.integers:
-            integers = {**signature.integers, k: None}
-            changed = replace(signature, integers=integers)
-            try:
-                return Writer(changed, wanted_leaves(changed, wrt), options).write()
-            except (IndexError, TypeError):
-                continue
-    raise first
+    return written(signature, wrt, options).derivation

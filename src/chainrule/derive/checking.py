@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import prod
+from math import floor, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ def whole_samples(shape: tuple[int, ...], rng: np.random.Generator, given: Any) 
 
 
 #: Sizes of the names: growing as those of the traces do, every name even and odd; then mixed.
-_POOLS = ((2, 3, 4, 5, 6, 7), (3, 4, 5, 6, 7, 8), (5, 3, 6, 2, 7, 4))
+POOLS = ((2, 3, 4, 5, 6, 7), (3, 4, 5, 6, 7, 8), (5, 3, 6, 2, 7, 4))
 _LARGER = ((8, 9, 10, 11, 12, 13), (11, 13, 17, 19, 23, 29))
 _SMALL_POOLS = ((3, 2, 4, 5), (2, 4, 3, 2), (2, 3, 2, 3), (2, 2, 2, 2))
 
@@ -121,7 +121,9 @@ class Checker:
         symbols: Sequence[str],
         captured: Mapping[str, Any],
         derivation: Derivation,
+        pools: Sequence[Sequence[int]] = POOLS,
     ) -> None:
+        self.pools = pools
         self.signature = signature
         self.symbols = symbols
         self.captured = captured
@@ -132,14 +134,14 @@ class Checker:
     def points(
         self,
         measure: Callable[[Point], Any],
-        pools: Sequence[Sequence[int]] = _POOLS,
+        pools: Sequence[Sequence[int]] | None = None,
         most: int = 2,
     ) -> Iterator[tuple[Point, Any]]:
         """Points at which ``measure`` is finite, and what it gives there."""
         rng = np.random.default_rng(0)
         passed = 0
         refused: Exception | None = None
-        for pool in (*pools, *_LARGER):
+        for pool in (*(pools or self.pools), *_LARGER):
             if passed == most or (passed and pool in _LARGER):
                 return
             sizes = dict(zip(self.signature.names, itertools.cycle(pool), strict=False))
@@ -199,6 +201,37 @@ class Checker:
 
         return of_wanted
 
+    # -- the value ----------------------------------------------------------------------------
+    def value(self, quantity: Quantity) -> None:
+        """The function's own value and its shape, at every size: loops were traced at two only."""
+
+        def measure(point: Point) -> list[Any]:
+            return [np.asarray(self.signature.call(point.values))]
+
+        checked = 0
+        for point, (expected,) in self.points(measure, most=len(self.pools)):
+            shape = [extent.value(point.sizes) for extent in quantity.shape]
+            if tuple(map(floor, shape)) != expected.shape:
+                raise DerivativeError(
+                    f"{self.derivation.function} has the shape {expected.shape} at sizes "
+                    f"{point.sizes}, where loops that were traced at other sizes suggest "
+                    f"({', '.join(map(str, quantity.shape))})"
+                )
+            if any(extent != int(extent) for extent in shape):
+                continue  # N/2 at an odd N
+            checked += 1
+            with np.errstate(all="ignore"):
+                found = evaluate(quantity, self.env(point), {})
+            scale = max(float(np.max(np.abs(expected), initial=0.0)), 1e-6)
+            error = float(np.max(np.abs(found - expected), initial=0.0)) / scale
+            if not error < 1e-9:
+                raise DerivativeError(
+                    f"{self.derivation.function} is not what its loops suggest at other sizes: "
+                    f"off by {error:.2g} (relative) at sizes {point.sizes}"
+                )
+        if not checked:
+            raise DerivativeError(f"{self.derivation.function} runs at none of the sizes tried")
+
     # -- gradients ----------------------------------------------------------------------------
     def gradients(self, wanted: Sequence[int]) -> None:
         """Every gradient in matrix and in index notation, at several sizes."""
@@ -216,7 +249,7 @@ class Checker:
 
         held: list[dict[str, int]] = []
         failed: list[tuple[dict[str, int], Exception]] = []
-        for point, (cotangent, _, *expected) in self.points(measure, most=len(_POOLS)):
+        for point, (cotangent, _, *expected) in self.points(measure, most=len(self.pools)):
             self._differences(point, wanted, cotangent, expected)
             env = self.env(point)
             if derivation.arriving is not None:

@@ -27,13 +27,13 @@ class Signature:
     names: list[str]
     integers: dict[int, Any]  # leaves of whole numbers, with the array that was given (or None)
 
-    def call(self, values: Sequence[Any]) -> Any:
-        """The function at values of the leaves, one a path."""
+    def call(self, values: Sequence[Any], function: Callable[..., Any] | None = None) -> Any:
+        """The function (or a copy of it) at values of the leaves, one a path."""
         stream = iter(values)
         given = {name: rebuild(tree, stream) for name, tree in self.trees.items()}
         bound = inspect.signature(self.function).bind_partial()
         bound.arguments.update(given)
-        return self.function(*bound.args, **bound.kwargs)
+        return (function or self.function)(*bound.args, **bound.kwargs)
 
     def sizes(self, dims: Dims, names: Mapping[str, int]) -> tuple[int, ...]:
         """A shape at sizes of the names."""

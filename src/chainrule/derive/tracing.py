@@ -11,16 +11,21 @@ from typing import Any, Literal, TypeAlias
 
 from ..chain.network import reverse_network
 from ..chain.sweep import pullback
+from ..errors import user_line
 from ..expr.build import ones
 from ..expr.nodes import Leaf, Node, Term
+from ..expr.walk import topological
 from ..formula.symbolic import FormulaError
+from ..simplify.reroll import PatternError
 from ..trace.array import TracedArray, traced
 from ..transforms.core import level, outputs
+from .loops import rebound, rolled
 from .signature import Signature, function_name
 
-__all__ = ["Kind", "Locals", "Trace", "trace"]
+__all__ = ["Kind", "Locals", "Loops", "Trace", "trace"]
 
 _PACKAGE = __name__.partition(".")[0]
+_ELEMENTS = 100  # read one by one: more than that is a loop
 
 
 Kind: TypeAlias = Literal["gradients", "jacobians", "hessians"]
@@ -37,18 +42,35 @@ class Trace:
     networks: list[list[Term]]
     captured: list[tuple[Leaf, Any]]
     locals: dict[Node, str] = field(default_factory=dict)
+    elements: int = 0  # how many were read one by one
+
+
+@dataclass
+class Loops:
+    """That loops over elements are re-rolled; where nodes were made, if that is to be known."""
+
+    arrays: bool = True
+    lines: dict[Node, str] | None = None
 
 
 def trace(
-    signature: Signature, sizes: Mapping[str, int], wanted: Sequence[int], kind: Kind
+    signature: Signature,
+    sizes: Mapping[str, int],
+    wanted: Sequence[int],
+    kind: Kind,
+    loops: Loops | None = None,
 ) -> Trace:
     """Run the function at sizes of the names and differentiate it by the leaves ``wanted``.
 
     "gradients": pullbacks; "jacobians": a network a leaf; "hessians": one a pair of leaves.
     Leaves are numbered alike in every run, so the nodes of two runs at the same sizes are the same.
+    With ``loops`` the function is one of loops over elements; without, one that reads many elements
+    raises :class:`chainrule.trace.session.ManyElements`.
     """
     with level("derive") as (session, opened):
-        before, session.symbolic = session.symbolic, True
+        before = session.symbolic, session.elements_read, session.elements_most
+        session.symbolic, session.elements_read = True, 0
+        session.elements_most = None if loops is not None else _ELEMENTS
         try:
             inputs = [
                 session.new_leaf(signature.sizes(dims, sizes), signature.dtype(k))
@@ -56,8 +78,11 @@ def trace(
             ]
             opened.leaves.extend(inputs)
             known = set(session.captured)
-            with Locals(signature.function) as recorder:
-                result = signature.call([traced(leaf) for leaf in inputs])
+            with Locals(signature.function, None if loops is None else loops.lines) as recorder:
+                function = signature.function
+                if loops is not None:
+                    function = rebound(function, loops.arrays)
+                result = signature.call([traced(leaf) for leaf in inputs], function)
             found = outputs(result)
             if len(found.nodes) != 1:
                 raise FormulaError(
@@ -69,6 +94,8 @@ def trace(
             captured = [
                 (leaf, array) for key, (array, leaf) in session.captured.items() if key not in known
             ]
+            if loops is not None:
+                output, locals_ = _rolled(output, locals_, captured)
             sources = [inputs[k] for k in wanted]
             arriving = None
             gradients: list[Node] = []
@@ -83,14 +110,35 @@ def trace(
             if kind == "hessians":
                 networks = [terms for g in gradients for terms in reverse_network(g, sources)]
         finally:
-            session.symbolic = before
-    return Trace(inputs, output, arriving, gradients, networks, captured, locals_)
+            elements = session.elements_read
+            session.symbolic, session.elements_read, session.elements_most = before
+    return Trace(inputs, output, arriving, gradients, networks, captured, locals_, elements)
+
+
+def _rolled(
+    output: Node, names: Mapping[Node, str], captured: Sequence[tuple[Leaf, Any]]
+) -> tuple[Node, dict[Node, str]]:
+    """The result re-rolled, and the names of those arrays that it still is made of."""
+    arrays = [node for node in names if node.shape]
+    values: dict[Node, Any] = dict(captured)
+    try:
+        output, *found = rolled([output, *arrays], values)
+    except PatternError:  # a name that is no loop nest is not needed
+        (output,) = rolled([output], values)
+        found = []
+    inside = set(topological([output]))
+    kept: dict[Node, str] = {}
+    for node, old in zip(found, arrays, strict=False):
+        if node in inside and not isinstance(node, Leaf):
+            kept.setdefault(node, names[old])
+    return output, kept
 
 
 class Locals:
     """The names that user code gives to traced arrays, seen when its functions return."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], lines: dict[Node, str] | None = None) -> None:
+        self.lines = lines
         self.function = inspect.unwrap(function)
         self.code = getattr(self.function, "__code__", None)
         self.own: dict[str, TracedArray] = {}
@@ -107,6 +155,11 @@ class Locals:
     def _event(self, frame: FrameType, event: str, _: object) -> None:
         if event != "return":
             return
+        if self.lines is not None:
+            if frame.f_code is TracedArray.__init__.__code__:
+                self.lines.setdefault(frame.f_locals["node"], user_line())
+            elif frame.f_code is TracedArray.view_by.__code__ and "result" in frame.f_locals:
+                self.lines.setdefault(frame.f_locals["result"].node, user_line())
         if frame.f_code is self.code:
             self.own.update(_traced_locals(frame))
             return

@@ -39,12 +39,14 @@ from ..formula.steps import Steps
 from ..formula.structures import named_structure
 from ..formula.symbolic import FormulaError, Translator, size_pairs
 from ..jacobian.structure import structure_of
-from .checking import Checker
+from .checking import POOLS, Checker
 from .emission import check_emitted, program_of
+from .loops import POOLS as LOOP_POOLS
+from .loops import LoopPlan
 from .signature import Signature, function_name
 from .small import write_small_case
 from .stepping import Stepper
-from .tracing import Kind, Trace, trace
+from .tracing import Kind, Loops, Trace, trace
 
 __all__ = ["Options", "Writer"]
 
@@ -61,11 +63,21 @@ class Options:
 class Writer:
     """Writes the derivatives of one function; what it names once keeps its name."""
 
-    def __init__(self, signature: Signature, wanted: list[int], options: Options) -> None:
+    def __init__(
+        self,
+        signature: Signature,
+        wanted: list[int],
+        options: Options,
+        loops: LoopPlan | None = None,
+    ) -> None:
         self.signature = signature
         self.wanted = wanted
         self.options = options
-        self.first, self.second = size_pairs(signature.names, signature.numbers)
+        self.loops = loops
+        if loops is None:
+            self.first, self.second = size_pairs(signature.names, signature.numbers)
+        else:
+            self.first, self.second = loops.sizes(signature.names)
         self.algebra = Algebra()
         self.translator = Translator(self.algebra, self.first, self.second)
         self.symbols = _short_names(signature.paths)
@@ -78,14 +90,17 @@ class Writer:
         self.captured: dict[str, Any] = {}
         self.own: dict[Quantity, str] = {}  # names by quantities as translated
         self.primal: set[Quantity] = set()
+        self.elements = 0  # how many the function reads one by one
         self._alive: list[tuple[Trace, Trace]] = []  # nodes are interned only while they live
 
     def traces(self, kind: Kind) -> tuple[Trace, Trace]:
         """The function at both sizes."""
+        how = None if self.loops is None else Loops(self.loops.arrays)
         pair = (
-            trace(self.signature, self.first, self.wanted, kind),
-            trace(self.signature, self.second, self.wanted, kind),
+            trace(self.signature, self.first, self.wanted, kind, how),
+            trace(self.signature, self.second, self.wanted, kind, how),
         )
+        self.elements = max(t.elements for t in pair)
         self._alive.append(pair)
         return pair
 
@@ -300,11 +315,14 @@ class Writer:
 
     # -- checking -----------------------------------------------------------------------------
     def _checker(self) -> Checker:
-        return Checker(self.signature, self.symbols, self.captured, self.derivation)
+        pools = POOLS if self.loops is None else LOOP_POOLS
+        return Checker(self.signature, self.symbols, self.captured, self.derivation, pools)
 
     def check(self, backends: Sequence[str] = ()) -> None:
         """Compare everything that has been written with numbers, emitted code among it."""
         checker = self._checker()
+        if self.loops is not None:
+            checker.value(self.value)
         checker.gradients(self.wanted)
         for backend in backends:
             check_emitted(checker, program_of(self, PARTS[:2]), backend, self.wanted)

@@ -96,6 +96,8 @@ def solve(x: float, y: float, first: Mapping[str, int], second: Mapping[str, int
     if type(x) is type(y) and x == y:
         return extent(x)
     names = list(first)
+    if type(x) is type(y) is int and (found := _whole(x, y, names, first, second)) is not None:
+        return found
     loose: Extent | None = None
     for mono in _powers(names):
         factor = x / mono.value(first)
@@ -109,6 +111,25 @@ def solve(x: float, y: float, first: Mapping[str, int], second: Mapping[str, int
         if found is not None:
             return found**power
     return loose
+
+
+def _whole(
+    x: int, y: int, names: Sequence[str], first: Mapping[str, int], second: Mapping[str, int]
+) -> Extent | None:
+    """``n``, ``n ± 1``, ``n m``, ``n ± m + b`` with b at most 1: what loops and windows count."""
+    for shift in (0, -1, 1):
+        for n in names:
+            if (x - first[n], y - second[n]) == (shift, shift):
+                return name(n) + shift
+    for n, m in itertools.combinations(names, 2):
+        if (x, y) == (first[n] * first[m], second[n] * second[m]):
+            return name(n) * name(m)
+    for n, m in itertools.permutations(names, 2):
+        for sign, shift in itertools.product((-1, 1), (1, 0, -1)):
+            left = x - first[n] - sign * first[m]
+            if left == shift == y - second[n] - sign * second[m]:
+                return name(n) + name(m) * sign + shift
+    return None
 
 
 def _affine(

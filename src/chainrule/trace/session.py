@@ -20,10 +20,14 @@ from ..errors import EscapedTracerError, located
 from ..expr.nodes import Leaf, Node
 from ..expr.walk import leaves, topological
 
-__all__ = ["Guard", "Level", "Session", "current", "open_level", "require_session"]
+__all__ = ["Guard", "Level", "ManyElements", "Session", "current", "open_level", "require_session"]
 
 Lift: TypeAlias = Callable[[list[Node]], list[Node]]
 Evaluator: TypeAlias = Callable[[Sequence[Node], dict[Node, Any]], list[Any]]
+
+
+class ManyElements(Exception):
+    """A trace reads many elements one by one (see :attr:`Session.elements_most`)."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,8 @@ class Session:
         self.levels: list[Level] = []
         self.guards: list[Guard] = []
         self.symbolic = False
+        self.elements_read = 0  # elements that were read from arrays at fixed indices
+        self.elements_most: int | None = None
         self._known: dict[Node, Any] = {}
         self._answers: dict[Node, Any] = {}
         self._evaluator = evaluator
@@ -113,6 +119,12 @@ class Session:
         if len(self._answers) > 2 and fresh:
             values = self._evaluator(fresh, self._known | self.bindings)
             self._known.update(zip(fresh, values, strict=True))
+
+    def count_element(self) -> None:
+        """An element is read; raises where more are read than a caller foresees."""
+        self.elements_read += 1
+        if self.elements_most is not None and self.elements_read > self.elements_most:
+            raise ManyElements
 
     def guard(self, node: Node, outcome: Any, line: str) -> None:
         """Record that the trace depends on this value."""

@@ -236,6 +236,8 @@ def _read(node: Node, region: Region) -> Node:
 
 def getitem(a: TracedArray, key: Any) -> TracedArray:
     region = region_of(key, a.shape)
+    if not region.shape:
+        require_session().count_element()
     if region.basic:
         return a.view_by(
             lambda node: _read(node, region), lambda whole, part: _written(whole, region, part)

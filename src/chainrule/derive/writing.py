@@ -1,0 +1,134 @@
+"""Which way a function is derived: as it is, or as loops over elements that are re-rolled."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import DerivativeError, TraceError
+from ..formula.symbolic import FormulaError
+from ..simplify.reroll import PatternError
+from ..trace.session import ManyElements
+from .loops import PLANS, LoopError, LoopPlan, rebound
+from .signature import function_name, wanted_leaves
+from .tracing import Loops, trace
+from .writer import Options, Writer
+
+if TYPE_CHECKING:
+    from .signature import Signature
+
+__all__ = ["looped", "written"]
+
+_FEW = 4  # elements read one by one: more may be a loop
+
+
+def written(signature: Signature, wrt: str | Sequence[str] | None, options: Options) -> Writer:
+    """The writer of a derivation, checked if the options say so."""
+    try:
+        return _written(signature, wrt, options)
+    except IndexError as error:
+        first = error
+    for k in range(len(signature.paths)):
+        if k not in signature.integers:  # what is used as an index holds whole numbers
+            changed = replace(signature, integers={**signature.integers, k: None})
+            try:
+                return _written(changed, wrt, options)
+            except (IndexError, TypeError):
+                continue
+    raise first
+
+
+def _written(signature: Signature, wrt: str | Sequence[str] | None, options: Options) -> Writer:
+    """As the function is, or as loops over elements where it is none or that is shorter."""
+    wanted = wanted_leaves(signature, wrt)
+    failed: Exception | None = None
+    writer: Writer | None = None
+    try:
+        writer = _finished(Writer(signature, wanted, options))
+    except ManyElements:
+        pass
+    except (TypeError, ValueError, IndexError) as error:
+        failed = error
+    if writer is not None and writer.elements < _FEW:
+        return writer
+    try:
+        other = looped(signature, wanted, options)
+    except (LoopError, DerivativeError) as error:
+        if writer is not None:
+            return writer
+        unrolled = failed is None or isinstance(failed, FormulaError | ValueError)
+        if unrolled and isinstance(error, LoopError) and error.elements:
+            raise error from None
+        raise failed or error from None
+    if writer is not None and _length(writer) <= _length(other):
+        return writer
+    return other
+
+
+def _finished(writer: Writer) -> Writer:
+    derivation = writer.write()
+    if writer.options.check:
+        derivation.check()
+    return writer
+
+
+def _length(writer: Writer) -> int:
+    return sum(len(text) for _, text, _ in writer.derivation.lines())
+
+
+def looped(signature: Signature, wanted: list[int], options: Options) -> Writer:
+    """The writer of a function written element by element; raises LoopError."""
+    bare = replace(signature, function=rebound(signature.function))
+    first: Exception | None = None
+    failing = LoopPlan(PLANS[0], True)
+    for arrays, pairs in itertools.product((True, False), PLANS):
+        plan = LoopPlan(pairs, arrays)
+        try:
+            return _finished(Writer(bare, wanted, options, plan))
+        except (PatternError, TypeError, ValueError, IndexError, DerivativeError) as error:
+            if first is None or _better(error, first):
+                first, failing = error, plan
+        if not signature.names and arrays is False:
+            break
+    assert first is not None
+    raise _explained(first, bare, wanted, failing) from first
+
+
+def _better(error: Exception, before: Exception) -> bool:
+    """Whether an error says more: a pattern, rather than a size that does not fit."""
+    return isinstance(error, PatternError) and not isinstance(before, PatternError)
+
+
+def _explained(
+    error: Exception, signature: Signature, wanted: list[int], plan: LoopPlan
+) -> LoopError:
+    """The error with the user's line, found by tracing once more."""
+    elements = 0
+    where = ""
+    for sizes in plan.sizes(signature.names):
+        loops = Loops(plan.arrays, {})
+        try:
+            again = trace(signature, sizes, wanted, "gradients", loops)
+            elements = max(elements, again.elements)
+        except PatternError as found:
+            assert loops.lines is not None
+            elements = 1
+            lines = [loops.lines[n] for n in found.nodes if n in loops.lines]
+            where = f"\n  at {lines[0]}" if lines else ""
+            break
+        except (TypeError, ValueError, IndexError):
+            continue
+    if isinstance(error, TraceError):
+        return LoopError(str(error), elements)
+    name = function_name(signature.function)
+    return LoopError(
+        f"{name} is no tensor expression: {error}{where}\n  instead: {_INSTEAD}", elements
+    )
+
+
+_INSTEAD = (
+    "index with loop counters, sums of them and constants (x[i, k], x[i + b], x[2 * i]); where a "
+    "loop carries a value from step to step, give its length as a number"
+)

@@ -1,0 +1,76 @@
+"""Loops over elements, re-rolled: a graph of one-element terms as a few terms with labels.
+
+A function written element by element traces to a scalar expression for every element.  Scalars
+that differ in their subscripts alone are of one kind and become one array (:mod:`.groups`); their
+subscripts, fitted by affine forms of labels, become the array's axes (:mod:`.lattice`); an
+accumulation becomes a summed label, a write to ``y[i, j]`` an output label.
+
+This is real algebra: sums are reordered.  It serves formulas and code made from them; the primal
+program of a derivative by numbers is never re-rolled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...expr.nodes import Node, Scalar
+from ...expr.walk import topological
+from .elements import Elements, PatternError, by_element
+from .groups import Groups
+from .lattice import Unfit
+from .scalars import Scalars
+
+__all__ = ["PatternError", "rerolled"]
+
+
+def rerolled(roots: Sequence[Node], constants: Mapping[Node, Scalar] | None = None) -> list[Node]:
+    """Nodes that compute the same as ``roots``, with loops over elements as terms with labels.
+
+    ``constants`` are leaves that are mere numbers.  Raises :class:`PatternError` where some
+    subscripts are no affine functions of loop counters.
+    """
+    elements = Elements(constants or {})
+    elements.enter(roots)
+    found: list[list[Node]] = []
+    failed: list[PatternError] = []
+    for running in (False, True):
+        try:
+            found.append(_rolled(elements, roots, running))
+        except PatternError as error:
+            failed.append(error)
+        else:
+            if not any(map(by_element, topological(found[-1]))):
+                break
+    if not found:
+        raise failed[0]
+    return min(found, key=lambda nodes: len(topological(nodes)))
+
+
+def _rolled(elements: Elements, roots: Sequence[Node], running: bool) -> list[Node]:
+    loops = [root for root in roots if not elements.opaque(root)]
+    raws = [elements.array(root) for root in loops]
+    scalars = Scalars([raw for array in raws for raw in array.flat], running)
+    totals = [[(at, scalars.of(array[at])) for at in np.ndindex(array.shape)] for array in raws]
+    groups = Groups()
+    groups.enter(total for one in totals for _, total in one)
+    clusters = []
+    for root, one in zip(loops, totals, strict=True):
+        try:
+            clusters.append(groups.clusters(one, root.shape))
+        except Unfit:
+            raise PatternError("the elements of the result are no loop nest", [root]) from None
+    groups.arrange(clusters)
+    groups.build()
+    made = dict(
+        zip(
+            loops,
+            (
+                groups.total(c, range(root.ndim), root.shape, root.dtype)
+                for root, c in zip(loops, clusters, strict=True)
+            ),
+            strict=True,
+        )
+    )
+    return [made.get(root, root) for root in roots]

@@ -1,0 +1,211 @@
+"""Sets of integer points as loop nests: labels, affine columns, constraints.
+
+A set of points is given by columns (a subscript each).  :func:`fit` finds labels that run from 0
+and write every column as an affine form of them, such that the points are exactly the label box,
+or the part of it in which some affine forms are not negative (a triangle, a padded window).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import gcd, prod
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Form", "Nest", "Unfit", "affine_columns", "basis_of", "fit", "normalized"]
+
+Points = Any  # an integer array, one row a point
+
+_MAX_GRID = 400_000
+_MAX_BASES = 300
+
+
+class Unfit(ValueError):
+    """No loop nest of affine subscripts has these points."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """``const + Σ coefs[k]·label k``."""
+
+    const: int
+    coefs: tuple[int, ...]
+
+    def of(self, labels: Points) -> Any:
+        """Its values at rows of labels."""
+        return labels @ np.array(self.coefs, int) + self.const if self.coefs else self.const
+
+    def moved(self, order: Sequence[int]) -> Form:
+        """The same form after label ``order[k]`` has become label k."""
+        return Form(self.const, tuple(self.coefs[k] for k in order))
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Labels (their extents), a form for every column, and forms that are nowhere negative."""
+
+    extents: tuple[int, ...]
+    columns: tuple[Form, ...]
+    constraints: tuple[Form, ...] = ()
+
+
+def normalized(column: Any) -> tuple[Any, int, int]:
+    """A column as ``start + step·label``: the label's values, start and step."""
+    start = int(column.min())
+    shifted = column - start
+    step = int(np.gcd.reduce(shifted)) or 1
+    return shifted // step, start, step
+
+
+def affine_columns(labels: Points, columns: Points) -> list[Form] | None:
+    """Each column as an integer affine form of the labels, None where one is not."""
+    count, width = labels.shape
+    system = np.column_stack([np.ones(count, int), labels])
+    solution, *_ = np.linalg.lstsq(system.astype(float), columns.astype(float), rcond=None)
+    whole = np.rint(solution).astype(int)
+    if not np.array_equal(system @ whole, columns):
+        return None
+    return [
+        Form(int(whole[0, k]), tuple(int(whole[1 + j, k]) for j in range(width)))
+        for k in range(columns.shape[1])
+    ]
+
+
+def basis_of(points: Points, columns: Sequence[int]) -> list[int]:
+    """The first of ``columns`` that no earlier ones give as an affine form."""
+    chosen: list[int] = []
+    rank = 0
+    for k in columns:
+        trial = points[:, [*chosen, k]]
+        found = int(np.linalg.matrix_rank((trial - trial[0]).astype(float)))
+        if found > rank:
+            chosen.append(k)
+            rank = found
+    return chosen
+
+
+def _bases(points: Points) -> Iterator[tuple[int, ...]]:
+    """Sets of columns that determine all others, the first columns first."""
+    width = points.shape[1]
+    shifted = points - points[0]
+    rank = int(np.linalg.matrix_rank(shifted.astype(float))) if len(points) > 1 else 0
+    kept: list[int] = []
+    seen: list[Any] = []
+    for k in range(width):
+        column = shifted[:, k]
+        if column.any() and not any(
+            np.array_equal(column, other) or np.array_equal(column, -other) for other in seen
+        ):
+            kept.append(k)
+            seen.append(column)
+    for choice in itertools.islice(itertools.combinations(kept, rank), _MAX_BASES):
+        if int(np.linalg.matrix_rank(shifted[:, choice].astype(float))) == rank:
+            yield choice
+
+
+def fit(points: Points, domain: Points, shape: Sequence[int]) -> Nest:
+    """The simplest loop nest whose points are these (distinct rows).
+
+    The first columns lie in a box of ``shape``, and of that only the rows of ``domain`` count: what
+    the nest does for others does not matter, but none may be outside of the box.
+    """
+    best: tuple[tuple[int, int], Nest] | None = None
+    width = points.shape[1]
+    points = np.column_stack([points, *_starts(points, len(shape))])
+    for choice in _bases(points):
+        nest = _nest(points, choice, domain, shape)
+        if nest is None:
+            continue
+        backward = sum(c < 0 for form in nest.columns for c in form.coefs)
+        if not nest.constraints and not backward:
+            return replace(nest, columns=nest.columns[:width])
+        cost = len(nest.constraints), backward
+        if best is None or cost < best[0]:
+            best = cost, nest
+    if best is None:
+        raise Unfit
+    return replace(best[1], columns=best[1].columns[:width])
+
+
+def _starts(points: Points, given: int) -> list[Any]:
+    """Further columns to take labels from: how far a column is past its first value at a place."""
+    if not 0 < given < points.shape[1]:
+        return []
+    places, inverse = np.unique(points[:, :given], axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    found: list[Any] = []
+    for k in range(given, points.shape[1]):
+        first = np.full(len(places), np.iinfo(int).max)
+        np.minimum.at(first, inverse, points[:, k])
+        if (first != first[0]).any() and affine_columns(places, first[:, None]) is not None:
+            found.append(points[:, k] - first[inverse])
+    return found
+
+
+def _nest(
+    points: Points, choice: Sequence[int], domain: Points, shape: Sequence[int]
+) -> Nest | None:
+    labels = np.zeros((len(points), len(choice)), int)
+    for position, k in enumerate(choice):
+        labels[:, position], _, _ = normalized(points[:, k])
+    columns = affine_columns(labels, points)
+    if columns is None:
+        return None
+    extents = tuple(int(e) for e in labels.max(axis=0) + 1) if len(choice) else ()
+    if prod(extents) == len(points):
+        return Nest(extents, tuple(columns))
+    if prod(extents) > _MAX_GRID:
+        return None
+    grid = np.indices(extents).reshape(len(extents), -1).T
+    grid = grid[_counts(grid, columns[: len(shape)], domain, shape)]
+    if len(grid) == len(points):
+        return Nest(extents, tuple(columns))
+    bounds = _half_spaces(labels, columns, extents)
+    inside = np.array([form.of(grid) >= 0 for form in bounds])
+    if int(inside.all(axis=0).sum()) != len(points):
+        return None
+    needed = list(range(len(bounds)))
+    for k in reversed(range(len(bounds))):
+        rest = [j for j in needed if j != k]
+        if int(inside[rest].all(axis=0).sum()) == len(points):
+            needed = rest
+    return Nest(extents, tuple(columns), tuple(bounds[k] for k in needed))
+
+
+def _counts(grid: Points, columns: Sequence[Form], domain: Points, shape: Sequence[int]) -> Any:
+    """Which points a nest must have or must not have: over the domain, or outside of the box."""
+    if not shape:
+        return np.ones(len(grid), bool)
+    places = np.column_stack([np.broadcast_to(form.of(grid), len(grid)) for form in columns])
+    outside = ((places < 0) | (places >= np.array(shape))).any(axis=1)
+    known = set(map(tuple, domain.tolist()))
+    return outside | np.array([tuple(row) in known for row in places.tolist()], bool)
+
+
+def _half_spaces(labels: Points, columns: Sequence[Form], extents: Sequence[int]) -> list[Form]:
+    """Tight half spaces around points: in the columns' directions, differences, sums."""
+    width = len(extents)
+    directions: dict[tuple[int, ...], None] = {}
+    for a, b in itertools.combinations(range(width), 2):
+        for sign in (-1, 1):
+            one = [0] * width
+            one[a], one[b] = 1, sign
+            directions[tuple(one)] = None
+    for form in columns:
+        directions[form.coefs] = None
+    for left, right in itertools.combinations(columns, 2):
+        directions[tuple(a - b for a, b in zip(left.coefs, right.coefs, strict=True))] = None
+    found: dict[Form, None] = {}
+    for direction in directions:
+        divisor = gcd(*direction)
+        if divisor == 0 or sum(c != 0 for c in direction) < 2:
+            continue
+        unit = tuple(c // divisor for c in direction)
+        values = labels @ np.array(unit, int)
+        low, high = int(values.min()), int(values.max())
+        found[Form(-low, unit)] = None
+        found[Form(high, tuple(-c for c in unit))] = None
+    return list(found)
