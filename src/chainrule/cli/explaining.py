@@ -119,9 +119,7 @@ def _draw(subject: Subject, explanation: Explanation) -> None:
     explanation.picture_sizes = small
     for k, jacobian in zip(argnums, found, strict=True):
         if isinstance(jacobian, cr.Jacobian):
-            picture: Any = getattr(jacobian, "_repr_html_", None)
-            if picture is not None:
-                explanation.pictures[names[k]] = picture()
+            explanation.pictures[names[k]] = jacobian._repr_html_()
 
 
 def code_of(derivation: Derivation, backend: str, style: str) -> str:

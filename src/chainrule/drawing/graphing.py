@@ -154,13 +154,18 @@ def graph(
     computation = _computation(call, derivative == "gradient")
     if level == "scalar":
         computation = by_element(computation)
+    _limit(level, len(computation.leaves) + len(computation.roots))
     picture = draw(computation, derivative == "edges", "down" if level == "tensor" else "right")
-    count, limit = len(picture.vertices), _LIMITS[level]
+    _limit(level, len(picture.vertices))
+    return Graph(picture)
+
+
+def _limit(level: Level, count: int) -> None:
+    limit = _LIMITS[level]
     if count > limit:
         raise ValueError(
             _TOO_MANY.format(level=level, count=count, limit=limit, remedy=_REMEDIES[level])
         )
-    return Graph(picture)
 
 
 # -- arguments ----------------------------------------------------------------------------------

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 
 from chainrule.derive import Derivation
 from chainrule.drawing import Graph
-from chainrule.formula.derivation import Definition
+from chainrule.formula.costs import polynomial
+from chainrule.formula.derivation import Definition, JacobianForm
 from chainrule.formula.smallcase import SmallCase
 from chainrule.transforms.planning import Plan
 
-__all__ = ["Explanation"]
+__all__ = ["Explanation", "stored"]
 
 
 @dataclass
@@ -58,3 +59,8 @@ class Explanation:
         named = {part.name for part in derivation.parts}
         value = [] if derivation.value.name in named else [derivation.value]
         return [*derivation.parts, *value, *derivation.gradients.values()]
+
+
+def stored(form: JacobianForm) -> str:
+    """How many numbers a Jacobian keeps, in the names of sizes: `N·D + N·M`."""
+    return polynomial(form.stored, form.extents)

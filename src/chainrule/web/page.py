@@ -7,7 +7,7 @@ from chainrule.formula.derivation import Definition, JacobianForm
 from chainrule.formula.mathml import mathml
 from chainrule.jacobian.memory import readable
 from chainrule.transforms.planning import Plan
-from chainrule.web.explanation import Explanation
+from chainrule.web.explanation import Explanation, stored
 from chainrule.web.style import SCRIPT, STYLE
 
 __all__ = ["to_html"]
@@ -122,7 +122,7 @@ def _forms(parts: Sequence[Definition], forms: Sequence[JacobianForm]) -> str:
         f"<tr class='result'><td>{form.equation}</td>"
         f"<td class='shape'>{' × '.join(map(escape, form.shape)) or 'number'}</td>"
         f"<td><code>{escape(form.structure)}</code></td>"
-        f"<td class='shape'>{escape(str(form.stored))} stored</td></tr>\n"
+        f"<td class='shape'>{escape(stored(form))} stored</td></tr>\n"
         for form in forms
     )
     return f"<div class='scroll'><table class='formulas'>{rows}</table></div>"

@@ -5,7 +5,7 @@ from typing import Any
 
 from chainrule.formula.derivation import Definition, JacobianForm
 from chainrule.transforms.planning import Plan
-from chainrule.web import Explanation
+from chainrule.web import Explanation, stored
 
 __all__ = ["plan_data", "to_data"]
 
@@ -90,7 +90,7 @@ def _formula(row: Definition) -> dict[str, Any]:
         "flops": row.flops,
     }
     if isinstance(row, JacobianForm):
-        found |= {"structure": row.structure, "stored": str(row.stored)}
+        found |= {"structure": row.structure, "stored": stored(row)}
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from chainrule.cli.rendering.latex import block, given
 from chainrule.formula.derivation import JacobianForm
-from chainrule.web import Explanation
+from chainrule.web import Explanation, stored
 
 __all__ = ["to_markdown"]
 
@@ -63,7 +63,7 @@ def _fenced(body: str, language: str) -> str:
 def _structures(forms: Iterable[JacobianForm]) -> str:
     rows = [
         f"| ${form.left(True)}$ | {' × '.join(form.shape) or '1'} "
-        f"| `{form.structure.replace('|', '&#124;')}` | {form.stored} |"
+        f"| `{form.structure.replace('|', '&#124;')}` | {stored(form)} |"
         for form in forms
     ]
     # a code span keeps entities as they are, so the bar is written by <code>

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
-from chainrule.drawing.svg import width_of
 from chainrule.formula.derivation import Definition, JacobianForm
-from chainrule.web import Explanation
+from chainrule.web import Explanation, stored
 
 __all__ = ["print_code", "print_formulas", "print_text"]
 
@@ -87,21 +87,21 @@ def _heading(console: Console, title: str) -> None:
 
 def _aligned(console: Console, rows: Iterable[tuple[str, str, tuple[str, ...]]]) -> None:
     rows = list(rows)
-    lefts = max((width_of(left) for left, _, _ in rows), default=0)
-    rights = max((width_of(right) for _, right, _ in rows if width_of(right) <= 60), default=0)
+    lefts = max((cell_len(left) for left, _, _ in rows), default=0)
+    rights = max((cell_len(right) for _, right, _ in rows if cell_len(right) <= 60), default=0)
     for left, right, shape in rows:
         line = Text("  ")
-        line.append(left + " " * (lefts - width_of(left)), style="bold")
+        line.append(left + " " * (lefts - cell_len(left)), style="bold")
         line.append(f" = {right}")
         if shape:
-            line.append(" " * max(rights - width_of(right), 0))
+            line.append(" " * max(rights - cell_len(right), 0))
             line.append(f"   ({', '.join(shape)})", style="dim")
         console.print(line, soft_wrap=True)
 
 
 def _structures(console: Console, forms: Iterable[JacobianForm]) -> None:
     rows = [(form.left().replace("vec(", "").replace(")", ""), form) for form in forms]
-    width = max((width_of(left) for left, _ in rows), default=0)
+    width = max((cell_len(left) for left, _ in rows), default=0)
     for left, form in rows:
-        text = f"  {left}{' ' * (width - width_of(left))}   structure {form.structure}"
-        console.print(Text(f"{text}   stored {form.stored}", style="dim"), soft_wrap=True)
+        text = f"  {left}{' ' * (width - cell_len(left))}   structure {form.structure}"
+        console.print(Text(f"{text}   stored {stored(form)}", style="dim"), soft_wrap=True)
