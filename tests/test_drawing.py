@@ -73,7 +73,7 @@ def test_arrays_give_the_same_graph_and_branches_work() -> None:
     assert rows(cr.graph(f, np.ones(3)))["y"] == ("sin(x)", ("3",))
     assert rows(cr.graph(f, -np.ones(3)))["y"][0] == "cos(x)"
     assert rows(cr.graph(f, np.ones(3), False))["y"][0] == "cos(x)"
-    assert rows(cr.graph(lambda x, n: x**n, 2.0, 3))["y"][0] == "x³"
+    assert rows(cr.graph(lambda x, n: x**n, 2.0, 3))["L"][0] == "x³"
 
 
 def test_trees_captured_arrays_and_several_results() -> None:

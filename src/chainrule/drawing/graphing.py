@@ -342,7 +342,7 @@ def _computation(call: _Call, gradient: bool) -> Computation:
         leaves[leaf] = (given.name, "input")
     taken = {name for name, _ in leaves.values()} | set(one.labels.values()) | set(call.names)
     scalars = all(not node.shape for node in one.results)
-    results = _result_names(one, taken, "L" if scalars and gradient else "y")
+    results = _result_names(one, taken, "L" if scalars else "y")
     taken |= set(results)
     for number, (captured, array) in enumerate(one.captured.items()):
         if np.ndim(array):
@@ -375,6 +375,8 @@ def _result_names(run: _Run, taken: set[str], usual: str) -> list[str]:
     names: list[str] = []
     for number, node in enumerate(run.results, 1):
         wish = usual if len(run.results) == 1 else f"{usual}{number}"
+        if wish in taken:  # as derive names it
+            wish = wish.upper()
         names.append(run.labels.get(node) or _unused(wish, taken | set(names)))
     return names
 

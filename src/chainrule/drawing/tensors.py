@@ -291,7 +291,9 @@ def _recognized(of: Computation) -> dict[Node, _Function]:
     for node, quantity in translator.known.items():
         nodes.setdefault(quantity, node)
     for node, quantity in quantities.items():
-        if not isinstance(quantity, Fun) or isinstance(node, Leaf | Const) or node in of.backward:
+        if not isinstance(quantity, Fun) or isinstance(node, Leaf | Const):
+            continue
+        if node in of.backward or node in found:
             continue
         args = tuple(a if isinstance(a, Num) else nodes.get(a) for a in quantity.args)
         known = tuple(a for a in args if a is not None)

@@ -9,6 +9,7 @@ from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from ..expr.extents import Extent
 from .costs import polynomial
+from .display import equations
 from .mathml import mathml
 from .notation import Indexed, Notation
 from .quantity import Quantity
@@ -184,6 +185,9 @@ class Forms(dict[str, Derivative], Generic[Derivative]):
     def __str__(self) -> str:
         return "\n".join(map(str, (*self.parts, *self.values())))
 
+    def _repr_html_(self) -> str:
+        return equations((*self.parts, *self.values()))
+
 
 class Gradients(Forms[Gradient]):
     """Gradients by path."""
@@ -207,6 +211,9 @@ class Hessians(dict[tuple[str, str], JacobianForm]):
 
     def __str__(self) -> str:
         return "\n".join(map(str, (*self.parts, *self.values())))
+
+    def _repr_html_(self) -> str:
+        return equations((*self.parts, *self.values()))
 
 
 class Author(Protocol):
@@ -413,6 +420,11 @@ class Derivation:
         values = evaluated(self.parts, env)
         inner = env._replace(values=values)
         return values, {path: g.notation.value(inner) for path, g in self.gradients.items()}
+
+    def _repr_html_(self) -> str:
+        value = () if self.value.name in {part.name for part in self.parts} else (self.value,)
+        rows = (*self.parts, *value, *self.gradients.values())
+        return equations(rows, self._head())
 
     def _repr_latex_(self) -> str:
         rows = [
