@@ -28,7 +28,7 @@ from rich.console import Console
 import harness
 import report
 
-CASES = ("linear_layer", "mlp", "elementwise", "deep_chain", "flops")
+CASES = ("linear_layer", "mlp", "elementwise", "deep_chain", "flops", "jacobians")
 OUT = harness.HERE.parent / "out" / "bench.json"
 
 

@@ -199,4 +199,4 @@ def _between(
     """The finished network of one output by one source."""
     if source is None or sink is None or source not in edges[sink]:
         return []
-    return finalize(merge(edges[sink][source].terms(nodes[sink])))
+    return finalize(merge(edges[sink][source].terms(nodes[sink])), nodes)

@@ -16,6 +16,7 @@ from ..expr.draft import Draft
 from ..expr.nodes import Map, Node, Term
 from ..expr.subs import Sub
 from ..rules.local import Piece, local_jacobian
+from ..simplify.broadcasts import unspread
 from ..simplify.network import absorb, compress, finalize, merge
 from ..simplify.regions import split_regions
 from ..simplify.terms import cancel, open_views
@@ -49,7 +50,7 @@ def reverse_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
     for node in reversed(order):
         terms = merge(pending.pop(node))
         if node in wanted:
-            found[node] = finalize(terms)
+            found[node] = finalize(terms, order)
             continue
         terms = absorb(terms)
         if not terms:
@@ -90,7 +91,7 @@ def forward_network(output: Node, sources: Sequence[Node]) -> list[list[Term]]:
                 for term in incoming:
                     parts += join(term, piece, piece.into, piece.out, piece.arg.ndim, shape, False)
             known[node] = absorb(merge(parts))
-        results.append(finalize(known.get(output, [])))
+        results.append(finalize(known.get(output, []), order))
     return results
 
 
@@ -148,6 +149,7 @@ def join(
     draft.inline(0)
     joined = []
     for part in split_regions(open_views(draft), _MOST_BOXES):
+        unspread(part)
         while len(part.factors) > 1 and cancel(part):
             pass
         made = part.term()

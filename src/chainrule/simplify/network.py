@@ -13,7 +13,7 @@ absorb       if one term is dense, all become one dense term
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from math import prod
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from ..expr.draft import Draft, opened, whole
 from ..expr.nodes import Factor, Node, Sum, Term
 from ..expr.subs import Sub, labels_of
 from .blocks import blocked
+from .products import fold, known_products
 from .ranges import fitted, joined
 from .sums import accumulate
 from .windows import Window, common_origin, plain
@@ -326,7 +327,24 @@ def absorb(terms: Sequence[Term]) -> list[Term]:
     return list(terms)
 
 
-def finalize(terms: Sequence[Term]) -> list[Term]:
-    """What is stored: masks multiplied in, ranges tight, merged, dense where that is smaller."""
-    tight = [fitted(t) for t in joined([compress(t, final=True) for t in terms])]
+def finalize(terms: Sequence[Term], program: Iterable[Node] = ()) -> list[Term]:
+    """What is stored: masks multiplied in, ranges tight, merged, dense where that is smaller.
+
+    Products that ``program``, the nodes that are differentiated, computes anyway are read there.
+    """
+    folded = _folded([compress(t, final=True) for t in terms], program)
+    tight = [fitted(t) for t in joined(folded)]
     return absorb(merge([t for t in tight if t is not None], final=True))
+
+
+def _folded(terms: list[Term], program: Iterable[Node]) -> list[Term]:
+    nodes = list(program)
+    known = known_products(nodes)
+    if not known:
+        return terms
+    kept = set(nodes)
+    made = []
+    for term in terms:
+        new = fold(term, known, kept)
+        made.append(term if new is None else compress(new, final=True))
+    return made if stored_size(made) < stored_size(terms) else terms
