@@ -11,6 +11,7 @@ from .transforms.compiling import compile
 from .transforms.customs import custom, stop_gradient
 from .transforms.first import grad, hvp, jvp, linearize, value_and_grad, vjp
 from .transforms.jacobians import hessian, jacobian, value_and_jacobian
+from .transforms.loops import checkpoint, cond, scan, while_loop
 from .transforms.planning import Plan, plan
 
 __version__ = "0.1.0"
@@ -25,8 +26,10 @@ __all__ = [
     "TooLargeError",
     "TraceError",
     "check",
+    "checkpoint",
     "clear_caches",
     "compile",
+    "cond",
     "custom",
     "derive",
     "grad",
@@ -37,9 +40,11 @@ __all__ = [
     "jvp",
     "linearize",
     "plan",
+    "scan",
     "stop_gradient",
     "value_and_grad",
     "value_and_jacobian",
     "vjp",
     "vmap",
+    "while_loop",
 ]

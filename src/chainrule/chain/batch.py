@@ -10,6 +10,7 @@ from ..expr.draft import Draft
 from ..expr.nodes import Box, Call, Const, Map, Node, Sum, Term
 from ..expr.subs import Affine, Div, Key, Look, Mod, Sub, affine
 from ..expr.walk import dependents, topological
+from .loops import batched_call, is_bodied
 
 __all__ = ["batched"]
 
@@ -45,6 +46,9 @@ def _batch(node: Node, new: Mapping[Node, Node], size: int) -> Node:
         return Sum(shape, node.dtype, parts)
     if isinstance(node, Box):
         return Box(new[node.node])
+    if is_bodied(node):
+        assert isinstance(node, Call)
+        return batched_call(node, new, size)
     if isinstance(node, Call):
         if node.op in UNBATCHABLE:
             raise TraceError(

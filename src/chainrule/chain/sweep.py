@@ -13,7 +13,7 @@ import numpy as np
 
 from ..expr.build import cast, is_zero, map_, zeros
 from ..expr.draft import Draft
-from ..expr.nodes import Const, Map, Node, Term
+from ..expr.nodes import Call, Const, Map, Node, Term
 from ..expr.ops import join_dtypes
 from ..expr.subs import substitute
 from ..expr.walk import topological
@@ -21,6 +21,7 @@ from ..rules.elementwise import BOUNDED
 from ..rules.local import Piece, differentiable, local_jacobian
 from ..simplify.sums import accumulate
 from ..simplify.terms import derived, partner
+from .loops import is_bodied, joint_pullback, joint_pushforward
 
 __all__ = ["active_nodes", "pullback", "pushforward"]
 
@@ -99,6 +100,30 @@ def _elementwise(piece: Piece, given: Sequence[Any]) -> bool:
     return len({s for s in given if isinstance(s, int)}) == len(piece.extents)
 
 
+class _Together:
+    """Results of bodied calls: their cotangents wait for each other."""
+
+    def __init__(self, order: Sequence[Node], sources: set[Node]) -> None:
+        self.waiting: dict[Any, int] = {}
+        self.cotangents: dict[Any, dict[int, Node]] = {}
+        for node in order:
+            if is_bodied(node) and node not in sources:
+                assert isinstance(node, Call)
+                key = (node.op, node.args, node.params)
+                self.waiting[key] = self.waiting.get(key, 0) + 1
+
+    def arrived(self, node: Call, cotangent: Node, active: set[Node]) -> list[tuple[Node, Node]]:
+        """(argument, cotangent) pairs once the last result's cotangent is here."""
+        key = (node.op, node.args, node.params)
+        held = self.cotangents.setdefault(key, {})
+        if not is_zero(cotangent):
+            held[node.index] = cotangent
+        self.waiting[key] -= 1
+        if self.waiting[key] or not held:
+            return []
+        return joint_pullback(node, held, active)
+
+
 def pullback(
     outputs: Sequence[Node], cotangents: Sequence[Node], sources: Sequence[Node]
 ) -> list[Node]:
@@ -111,10 +136,16 @@ def pullback(
         if output in active:
             pending[output].append(cotangent)
     found: dict[Node, Node] = {}
+    together = _Together(order, wanted)
     for node in reversed(order):
         cotangent = accumulate(pending.pop(node), node.shape, node.dtype)
         if node in wanted:
             found[node] = cotangent
+            continue
+        if is_bodied(node):
+            assert isinstance(node, Call)
+            for arg, part in together.arrived(node, cotangent, active):
+                pending[arg].append(cast(part, arg.dtype))
             continue
         if is_zero(cotangent):
             continue
@@ -139,6 +170,11 @@ def pushforward(
     active = set(order)
     for node in order:
         if node in known:
+            continue
+        if is_bodied(node):
+            assert isinstance(node, Call)
+            arriving = {a: known[a] for a in node.args if a in known and not is_zero(known[a])}
+            known[node] = cast(joint_pushforward(node, arriving)[node.index], node.dtype)
             continue
         carries = not isinstance(node, Map) or node.op not in BOUNDED
         parts = []

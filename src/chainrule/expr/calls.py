@@ -31,19 +31,28 @@ argmax, argmin      x (m,)                               the first position
 argsort             x (m,)                               stable order
 nonzero             mask; the length is guarded          one integer array an axis
 last_writer         index tables; number of core axes    True where no later entry writes there
+scan                carries, xs (L, …), captured;        last carries, ys (L, …): ``body`` runs once
+                    body, L, counts, reverse             a row
+while               carries, captured; test, body        carries, once ``test`` is False
+cond                predicate, operands; two bodies      the results of one of them
+apply               operands; body                       its results, computed by themselves
 ==================  ===================================  =========================================
+
+The last four are *bodied*: programs inside a node (:mod:`chainrule.expr.bodies`), whose results
+have derivatives together (:mod:`chainrule.chain.loops`); they have no batch axes of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from .bodies import Body
 from .nodes import Call, Node
 
-__all__ = ["CALL_OPS", "OPERATORS", "call"]
+__all__ = ["BODIED", "CALL_OPS", "OPERATORS", "call", "calls"]
 
 Dtype: TypeAlias = "np.dtype[Any]"
 Result: TypeAlias = "tuple[tuple[int, ...], Dtype]"
@@ -54,6 +63,9 @@ BOOL = np.dtype(bool)
 
 CALL_OPS: dict[str, Signature | None] = {}
 OPERATORS = frozenset({"inverse", "triangular_inverse", "expm_jacobian", "segment_products"})
+
+
+BODIED = frozenset({"scan", "while", "cond", "apply"})
 
 
 def _define(names: str) -> Callable[[Signature], Signature]:
@@ -164,6 +176,28 @@ def _positions(args: tuple[Node, ...], params: tuple[Any, ...]) -> tuple[Result,
     return ((args[0].shape, INDEX),)
 
 
+def _like(nodes: Sequence[Node], lead: tuple[int, ...] = ()) -> tuple[Result, ...]:
+    return tuple(((*lead, *n.shape), n.dtype) for n in nodes)
+
+
+@_define("scan")
+def _scan(args: tuple[Node, ...], params: tuple[Any, ...]) -> tuple[Result, ...]:
+    body, length, carries, _, _ = params
+    return _like(body.outs[:carries]) + _like(body.outs[carries:], (length,))
+
+
+@_define("while")
+def _while(args: tuple[Node, ...], params: tuple[Any, ...]) -> tuple[Result, ...]:
+    return _like(params[1].outs)
+
+
+@_define("cond apply")
+def _bodies(args: tuple[Node, ...], params: tuple[Any, ...]) -> tuple[Result, ...]:
+    body = params[0]
+    assert isinstance(body, Body)
+    return _like(body.outs)
+
+
 # their lengths depend on values; trace.functions.indexing builds them
 CALL_OPS["nonzero"] = None
 CALL_OPS["last_writer"] = None
@@ -175,3 +209,14 @@ def call(op: str, *args: Node, params: tuple[Any, ...] = (), index: int = 0) -> 
     assert signature is not None, op
     shape, dtype = signature(args, params)[index]
     return Call(op, shape, dtype, args, params, index)
+
+
+def calls(op: str, args: Sequence[Node], params: tuple[Any, ...]) -> list[Call]:
+    """All results of a call."""
+    signature = CALL_OPS[op]
+    assert signature is not None, op
+    args = tuple(args)
+    return [
+        Call(op, shape, dtype, args, params, index)
+        for index, (shape, dtype) in enumerate(signature(args, params))
+    ]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.linalg
 
+from ..expr.bodies import Body
 from ..expr.calls import CALL_OPS
 
 __all__ = ["CALL_KERNELS"]
@@ -314,6 +315,57 @@ def last_writer(*args: Array) -> Results:
         _, last = np.unique(rows[::-1], axis=0, return_index=True)
         winners[index][len(rows) - 1 - last] = True
     return (winners.reshape(shape),)
+
+
+# -- programs inside a node ---------------------------------------------------------------------
+def _program(body: Body) -> Callable[..., Results]:
+    """A body as a function of all its leaves' values."""
+    from .run import program_for  # programs are made of these kernels
+
+    program = program_for(body.outs)
+    places = [leaf.slot for leaf in program.plan.leaves]
+    return lambda values: program(*[values[k] for k in places])
+
+
+@_kernel("scan")
+def scan(*args: Any) -> Results:
+    *arrays, body, length, carries, rows, reverse = args
+    run = _program(body)
+    state, xs, captured = (
+        list(arrays[:carries]),
+        arrays[carries : carries + rows],
+        arrays[carries + rows :],
+    )
+    ys = [np.empty((length, *n.shape), n.dtype) for n in body.outs[carries:]]
+    for t in reversed(range(length)) if reverse else range(length):
+        results = run([*state, *(x[t] for x in xs), *captured])
+        state = list(results[:carries])
+        for y, row in zip(ys, results[carries:], strict=True):
+            y[t] = row
+    return (*map(np.array, state), *ys)
+
+
+@_kernel("while")
+def while_(*args: Any) -> Results:
+    *arrays, test, body = args
+    go_on, run = _program(test), _program(body)
+    carries = len(body.outs)
+    state, captured = list(arrays[:carries]), arrays[carries:]
+    while go_on([*state, *captured])[0]:
+        state = list(run([*state, *captured]))
+    return tuple(map(np.array, state))
+
+
+@_kernel("cond")
+def cond(predicate: Array, *args: Any) -> Results:
+    *operands, first, second = args
+    return _program(first if predicate else second)(operands)
+
+
+@_kernel("apply")
+def apply(*args: Any) -> Results:
+    *operands, body = args
+    return _program(body)(operands)
 
 
 _missing = CALL_OPS.keys() - CALL_KERNELS.keys()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import log2, prod
 
+from ..expr.bodies import Body
 from ..expr.calls import CALL_OPS
 from ..expr.nodes import Call
 
@@ -60,15 +61,27 @@ _OTHER: dict[str, Callable[[Call], float]] = {
     "recurrence": lambda node: 2 * node.size,
     "argsort": _sorted,
     "last_writer": _sorted,
+    # what one round costs, times the rounds (of a while loop one is assumed)
+    "scan": lambda node: node.params[1] * body_flops(node.params[0]),
+    "while": lambda node: body_flops(node.params[0]) + body_flops(node.params[1]),
+    "cond": lambda node: max(body_flops(body) for body in node.params),
+    "apply": lambda node: body_flops(node.params[0]),
     "custom": lambda node: 0,  # the value is that of its first argument, counted there
 }
 _VISITED = "segment_products cumprod other_products prod amax amin any all argmax argmin nonzero"
 _OTHER |= dict.fromkeys(_VISITED.split(), _visited)
 
 
+def body_flops(body: Body) -> int:
+    """Of a program inside a node."""
+    from .plan import make_plan  # it counts with this module
+
+    return make_plan(body.outs).flops
+
+
 def call_flops(node: Call) -> int:
     """An estimate for one call; accumulations count the elements they visit."""
-    shape = node.args[0].shape
+    shape = node.args[0].shape if node.args else ()
     if node.op in _CUBIC:
         return round(_CUBIC[node.op] * prod(shape[:-2]) * shape[-1] ** 3)
     if node.op in _RECTANGULAR:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import EscapedTracerError, located
+from ..errors import EscapedTracerError, TraceError, located
 from ..expr.nodes import Leaf, Node
 from ..expr.walk import leaves, topological
 
@@ -99,6 +99,9 @@ class Session:
         root = self.lift_to_root(node)
         for leaf in leaves([root]):
             if leaf not in self.bindings:
+                for opened in self.levels:
+                    if leaf in opened.leaves:
+                        raise TraceError(located(_INSIDE.format(opened.name), _INSIDE_FIX))
                 raise EscapedTracerError(located(_ESCAPED, _ESCAPED_FIX))
         if root in self._known:
             result = self._known[root]
@@ -133,6 +136,10 @@ class Session:
 
 
 _ESCAPED = "a traced array is used outside of the function call that it belongs to"
+_INSIDE = (
+    "the body of {} stands for all rounds at once: its values are not known while it is traced"
+)
+_INSIDE_FIX = "use chainrule.cond, or np.where for choices by element"
 _ESCAPED_FIX = "return it from the traced function; do not keep it in a global or an attribute"
 
 
