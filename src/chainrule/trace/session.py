@@ -136,9 +136,7 @@ class Session:
 
 
 _ESCAPED = "a traced array is used outside of the function call that it belongs to"
-_INSIDE = (
-    "the body of {} stands for all rounds at once: its values are not known while it is traced"
-)
+_INSIDE = "inside {} a value is not known while the function is traced"
 _INSIDE_FIX = "use chainrule.cond, or np.where for choices by element"
 _ESCAPED_FIX = "return it from the traced function; do not keep it in a global or an attribute"
 

@@ -81,7 +81,8 @@ def scan(
     a number of bytes as few as that takes.
 
     Returns ``(last carry, ys)`` with the y of every round stacked.  The loop stays one node:
-    neither tracing nor compiling takes longer for more rounds.  Derivatives of any order in both modes.
+    neither tracing nor compiling takes longer for more rounds.  Derivatives of any order in both
+    modes.
 
     Raises TypeError where the carry changes its tree, shapes or dtypes, ValueError where lengths
     differ.
