@@ -222,6 +222,14 @@ def embedding(E):
     return y
 
 
+def embedded(E, at):
+    y = np.zeros((len(at), E.shape[1]))
+    for i in range(len(at)):
+        for k in range(E.shape[1]):
+            y[i, k] = E[at[i], k]
+    return y
+
+
 def by_rows(x, w):
     y = np.zeros((x.shape[0], w.shape[1]))
     for i in range(x.shape[0]):

@@ -123,3 +123,127 @@ def test_an_index_that_is_not_affine_says_where():
 def test_functions_of_a_few_elements_stay_as_they_are():
     derivation = cr.derive(lambda x: x[0] * x[1] + x[2], x=(3,))
     assert derivation.gradients["x"].shape == ("3",)
+
+
+# -- vectorize ------------------------------------------------------------------------------------
+def run(code, name):
+    space = {}
+    exec(code, space)
+    return space[name]
+
+
+VECTORIZED = {
+    "linear": (loops.linear, {"x": "N D", "w": "D M"}, "x w", "return x @ w"),
+    "product_in_place": (loops.product_in_place, {"x": "N D", "w": "D M"}, "x w", "return x @ w"),
+    "softmax": (loops.softmax, {"x": "N D"}, "softmax(x)", "special.softmax(x, axis=1)"),
+    "distances": (
+        loops.distances,
+        {"x": "N D", "y": "M D"},
+        "Σ_d (x[n,d] − y[m,d])²",
+        "((x[:, None] - y) ** 2).sum(axis=2)",
+    ),
+    "convolution": (loops.convolution, {"x": "N", "w": "K"}, "Σ_k x[i+k] w[k]", "@ w"),
+    "layer": (
+        loops.layer,
+        {"W": "T N", "X": "N B", "b": "T"},
+        "tanh(b 𝟏ᵀ + W X)",
+        "np.tanh(b[:, None] + W @ X)",
+    ),
+    "row_layer": (loops.row_layer, {"x": "N D", "w": "D M", "b": "M"}, None, "x @ w"),
+    "dot": (loops.dot, {"a": "N", "b": "N"}, "aᵀ b", "a @ b"),
+    "trace": (loops.trace, {"A": "N N"}, "tr(A)", "np.trace(A)"),
+    "outer": (loops.outer, {"a": "N", "b": "M"}, "a bᵀ", "a[:, None] * b"),
+    "row_means": (loops.row_means, {"x": "N D"}, "x 𝟏 / D", "x.mean(axis=1)"),
+    "row_variances": (loops.row_variances, {"x": "N D"}, None, ".mean(axis=1)"),
+    "apply": (loops.apply, {"A": "N M", "x": "M"}, "A x", "A @ x"),
+    "running": (loops.running, {"x": "N"}, "Σ_i x[i] [n−i ≥ 0]", "np.cumsum(x"),
+    "transposed": (loops.transposed, {"x": "N M"}, "xᵀ", "x.T"),
+    "lower": (loops.lower, {"x": "N N"}, "x[n,i] [n−i ≥ 0]", "np.tril(x)"),
+    "triangle": (loops.triangle, {"L": "N N", "x": "N"}, None, ""),
+    "squares": (loops.squares, {"p": "N D", "t": "N D"}, None, "((p - t) ** 2).mean()"),
+    "images": (loops.images, {"x": "H W", "w": "A B"}, "Σ_(a,b) x[i+a,j+b] w[a,b]", ""),
+    "embedding": (loops.embedding, {"E": "V D"}, "E[TABLE[i],d]", "E[TABLE]"),
+    "embedded": (loops.embedded, {"E": "V D", "at": "int K"}, "E[at[k],d]", "E[at"),
+    "by_rows": (loops.by_rows, {"x": "N D", "w": "D M"}, "tanh(x w)", "np.tanh(x @ w)"),
+    "everything": (loops.everything, {"x": "N"}, "prod(x)", "x.prod("),
+    "flattened": (loops.flattened, {"x": "N D"}, None, "reshape"),
+    "padded": (loops.padded, {"x": "N", "w": (3,)}, None, ""),
+}
+SIZES = {"N": 6, "D": 5, "M": 7, "K": 3, "T": 4, "B": 3, "H": 7, "W": 8, "A": 3, "V": 4}
+
+
+@pytest.mark.parametrize("name", VECTORIZED)
+def test_vectorized_functions_compute_what_the_loops_compute(name):
+    f, shapes, text, code = VECTORIZED[name]
+    fast = cr.vectorize(f, **shapes)
+    rng = np.random.default_rng(0)
+    values = []
+    for shape in shapes.values():
+        parts = [s for s in (shape.split() if isinstance(shape, str) else shape) if s != "int"]
+        size = tuple(SIZES.get(s, s) for s in parts)
+        whole = isinstance(shape, str) and shape.startswith("int")
+        values.append(rng.integers(0, 4, size) if whole else rng.normal(size=size))
+    wanted = f(*values)
+    for result in (fast(*values), run(fast.source, name)(*values)):
+        np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-13)
+    if text is not None:
+        assert fast.text == text
+    assert code in fast.source
+    assert "for " not in fast.source.partition('"""')[2].partition("def")[2]
+
+
+def test_vectorized_functions_keep_their_calling_convention():
+    fast = cr.vectorize(loops.linear, x="N D", w="D M")
+    x, w = np.ones((2, 3)), np.ones((3, 4))
+    assert fast(w=w, x=x).shape == fast(x, w).shape == (2, 4)
+    assert fast.shape == ("N", "M")
+    assert fast.__name__ == "linear"
+    assert fast(x.astype("f4"), w.astype("f4")).dtype == np.float32
+    with pytest.raises(ValueError, match=r"w has the shape \(4, 3\).*\(D, M\).*D is 3 in x"):
+        fast(x, w.T)
+    with pytest.raises(ValueError, match=r"x has the shape \(3,\), where \(N, D\)"):
+        fast(x[0], w)
+    with pytest.raises(TypeError, match="missing"):
+        fast(x)
+
+
+def test_trees_and_constants():
+    def scaled(params, x, factor=2.0):
+        y = np.zeros(len(x))
+        for i in range(len(x)):
+            y[i] = factor * params["w"][i] * x[i] + params["b"]
+        return y
+
+    fast = cr.vectorize(scaled, params={"w": "N", "b": ""}, x="N")
+    params = {"w": np.arange(3.0), "b": 1.0}
+    np.testing.assert_allclose(fast(params, np.ones(3)), [1, 3, 5])
+    with pytest.raises(TypeError, match="factor was the constant"):
+        fast(params, np.ones(3), 3.0)
+
+
+def test_display():
+    fast = cr.vectorize(loops.linear, x="N D", w="D M")
+    assert repr(fast).startswith("linear: x (N, D), w (D, M)\n  y = x w\n\n")
+    assert "<math" in fast._repr_html_()
+    assert "x w" in fast._repr_latex_().replace(" \\, ", " ")
+    assert fast.latex
+    assert fast.index == "Σ_d x[n,d] w[d,m]"
+
+
+def test_vectorized_code_for_other_libraries():
+    jax = pytest.importorskip("jax")
+    fast = cr.vectorize(loops.row_layer, x="N D", w="D M", b="M")
+    values = [np.ones((2, 3)), np.ones((3, 4)), -np.arange(4.0)]
+    found = jax.jit(run(fast.code("jax"), "row_layer"))(*values)
+    np.testing.assert_allclose(found, loops.row_layer(*values), rtol=1e-6)
+
+
+def test_a_tensor_function_is_vectorized_already():
+    assert cr.vectorize(lambda x, w: np.tanh(x @ w), x="N D", w="D M").text == "tanh(x w)"
+
+
+def test_what_does_not_generalize_is_refused():
+    with pytest.raises(FormulaError, match="carries a value"):
+        cr.vectorize(loops.horner, a="K", x="")
+    with pytest.raises(FormulaError, match=r"loops\.py:\d+"):
+        cr.vectorize(loops.quadratic, x="N")

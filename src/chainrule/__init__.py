@@ -1,7 +1,7 @@
 """Derivatives of tensor functions written in plain NumPy: numbers, objects, formulas, code."""
 
 from .check import check
-from .derive import Derivation, derive
+from .derive import Derivation, derive, vectorize
 from .drawing import Graph, graph
 from .errors import DerivativeError, EscapedTracerError, TooLargeError, TraceError
 from .jacobian import Jacobian
@@ -44,6 +44,7 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "value_and_jacobian",
+    "vectorize",
     "vjp",
     "vmap",
     "while_loop",

@@ -14,10 +14,19 @@ from ..formula.derivation import (
     Layout,
 )
 from .signature import read_signature
+from .vectorizing import Vectorized, vectorize
 from .writer import Options
 from .writing import written
 
-__all__ = ["Definition", "Derivation", "Gradient", "JacobianForm", "derive"]
+__all__ = [
+    "Definition",
+    "Derivation",
+    "Gradient",
+    "JacobianForm",
+    "Vectorized",
+    "derive",
+    "vectorize",
+]
 
 
 def derive(

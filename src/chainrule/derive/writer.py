@@ -187,7 +187,7 @@ class Writer:
         for k, form in zip(self.wanted, written, strict=True):
             forms[self.signature.paths[k]] = form
         if self.options.check:
-            self._checker().jacobians(forms.parts, list(forms.values()), self.wanted)
+            self.checker().jacobians(forms.parts, list(forms.values()), self.wanted)
         return forms
 
     def hessians(self) -> Hessians:
@@ -209,7 +209,7 @@ class Writer:
         for (i, j), form in zip(pairs, written, strict=True):
             hessians[paths[i], paths[j]] = form
         if self.options.check:
-            self._checker().hessians(hessians.parts, list(hessians.values()), pairs)
+            self.checker().hessians(hessians.parts, list(hessians.values()), pairs)
         return hessians
 
     def _same(self, one: Trace, other: Trace) -> None:
@@ -314,13 +314,14 @@ class Writer:
         return write_small_case(self, self.derivation, sizes)
 
     # -- checking -----------------------------------------------------------------------------
-    def _checker(self) -> Checker:
+    def checker(self) -> Checker:
+        """Compares what is written with numbers."""
         pools = POOLS if self.loops is None else LOOP_POOLS
         return Checker(self.signature, self.symbols, self.captured, self.derivation, pools)
 
     def check(self, backends: Sequence[str] = ()) -> None:
         """Compare everything that has been written with numbers, emitted code among it."""
-        checker = self._checker()
+        checker = self.checker()
         if self.loops is not None:
             checker.value(self.value)
         checker.gradients(self.wanted)

@@ -75,7 +75,8 @@ def _finished(writer: Writer) -> Writer:
 
 
 def _length(writer: Writer) -> int:
-    return sum(len(text) for _, text, _ in writer.derivation.lines())
+    derivation = writer.derivation
+    return len(derivation.value.text) + sum(len(text) for _, text, _ in derivation.lines())
 
 
 def looped(signature: Signature, wanted: list[int], options: Options) -> Writer:

@@ -66,6 +66,18 @@ def walk(tree: Any, path: str) -> Iterator[tuple[str, Dims]]:
             yield from walk(value, f"{path}[{position}]")
 
 
+def values_of(tree: Any, value: Any) -> Iterator[Any]:
+    """The leaves of an argument's value, in the order of :func:`walk` over its tree of shapes."""
+    if isinstance(tree, Mapping):
+        for key, inner in tree.items():
+            yield from values_of(inner, value[key])
+    elif _is_shape(tree):
+        yield value
+    else:
+        for inner, one in zip(tree, value, strict=True):
+            yield from values_of(inner, one)
+
+
 def whole_numbers(tree: Any) -> Iterator[tuple[bool, Any]]:
     """For every leaf whether it holds whole numbers (``"int N"``, an array), and the array."""
     if isinstance(tree, Mapping):
