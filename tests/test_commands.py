@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chainrule.cli import main
@@ -130,6 +132,39 @@ def test_an_expression_that_begins_with_minus(capsys: pytest.CaptureFixture[str]
     assert "∂L/∂x = −G" in output(capsys, "derive", "-x", "-s", "x=N")
 
 
+# -- code -----------------------------------------------------------------------------------------
+def test_emitted_code_runs_by_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "layer.py"
+    output(capsys, "derive", *LAYER, "--emit", "numpy", "--jacobian", "-o", str(path))
+    source = path.read_text(encoding="utf-8")
+    assert "chainrule" not in source
+    emitted: dict[str, Any] = {}
+    exec(compile(source, str(path), "exec"), emitted)
+    rng = np.random.default_rng(0)
+    x, w, b = rng.normal(size=(4, 3)), rng.normal(size=(3, 2)), rng.normal(size=2)
+    y = np.tanh(x @ w + b)
+    g = rng.normal(size=y.shape)
+    np.testing.assert_allclose(emitted["forward"](x, w, b), y)
+    np.testing.assert_allclose(emitted["backward"](x, w, b, g)[1], x.T @ (g * (1 - y**2)))
+    assert emitted["jacobian"](x, w, b)[1].shape == (4, 2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("backend", "style", "words"),
+    [
+        ("numpy", "function", "def backward(x, w, G):"),
+        ("jax", "autograd", "custom_vjp"),
+        ("torch", "autograd", "torch.autograd.Function"),
+    ],
+)
+def test_emit_prints_code_and_nothing_else(
+    backend: str, style: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = output(capsys, "derive", *LINEAR, "--emit", backend, "--style", style)
+    ast.parse(source)
+    assert words in source
+
+
 # -- formats --------------------------------------------------------------------------------------
 def test_latex(capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, "derive", *LINEAR, "-f", "latex", "--jacobian", "--steps")
@@ -210,7 +245,9 @@ def test_html_is_one_page_that_loads_nothing(
     html = path.read_text(encoding="utf-8")
     page = Page(html)
     assert set(page.addresses) == {f"#{key}" for key in page.ids if f"#{key}" in page.addresses}
-    assert {"formula", "graph", "jacobians", "cost", "steps", "small"} <= set(page.ids)
+    shown = {"formula", "graph", "jacobians", "structure", "cost", "steps", "small", "code"}
+    assert shown <= set(page.ids)
+    assert {"tab-numpy", "tab-jax", "tab-torch"} <= set(page.ids)
     assert {"math", "svg", "table", "details", "script", "style"} <= set(page.tags)
     assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/)", html)
     assert "prefers-color-scheme: dark" in html
@@ -265,6 +302,7 @@ def test_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert "✓ gradients: formula, numbers" in text
     assert "✓ Jacobians" in text
     assert "✓ Hessians" in text
+    assert text.endswith("✓ code for numpy: executed\n")
 
 
 # -- wrong input ----------------------------------------------------------------------------------
@@ -358,8 +396,15 @@ def test_wrong_options(
         (["derive", *LINEAR, "-o", "page.pdf"], "--output page.pdf: no format has the ending"),
         (["derive", *LINEAR, "-o", "/no/such/folder/a.md"], "/no/such/folder/a.md cannot be writ"),
         (["derive", *LINEAR, "--emit", "numpy", "-f", "json"], "--emit prints code alone"),
-        (["derive", *LINEAR, "--small-case", "K=2"], ""),
-        (["derive", *LINEAR, "--small-case", "N=900,D=900"], ""),
+        (["derive", *LINEAR, "--small-case", "K=2"], "there is no extent 'K'; the names are"),
+        (
+            ["derive", *LINEAR, "--small-case", "N=900,D=900"],
+            "the Jacobian by x has 2700·810000 elements",
+        ),
+        (
+            ["derive", *LINEAR, "--emit", "numpy", "--style", "autograd"],
+            'style="autograd" needs backend="jax" or "torch"',
+        ),
         (["plan", *LINEAR], "costs are counted for numbers: give N, D, M by --size N=64,D=32,M=16"),
         (["plan", *LINEAR, "--size", "N=2,D=2,M=2,K=2"], "--size K=…: the names of sizes are N, D"),
         (["plan", *LINEAR, "--size", "N=2,D=2,M=2", "-w", "v"], "--wrt 'v': the arguments are x"),

@@ -140,6 +140,7 @@ def test_every_listed_function_is_called_by_its_name() -> None:
         ("sum(**x)", "** before arguments is not allowed", "x"),
         ("{'a': x}", "dictionaries are not allowed", None),
         ("import os", "'import' is not allowed", "import os"),
+        ('x # """; import os', "a comment is not allowed here", '# """; import os'),
         ("def f(): pass", "'functiondef' is not allowed", None),
         ("x.T = 1; x", "only 'name = expression' can be assigned", "x.T"),
         ("'a' * 10**9 + x", "'a' cannot stand here", "'a'"),

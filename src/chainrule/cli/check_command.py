@@ -11,6 +11,7 @@ from rich.text import Text
 from chainrule.cli.command import CommandError
 from chainrule.cli.explaining import BACKENDS
 from chainrule.cli.subject import Subject, add_subject, explained_errors, read_subject
+from chainrule.derive import Derivation
 
 NAME = "check"
 HELP = "Check formulas and emitted code at random sizes and values."
@@ -44,11 +45,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     _report(console, subject, "Jacobians", "formula, numbers", lambda: derivation.jacobians)
     if derivation.arriving is None:
         _report(console, subject, "Hessians", "formula, numbers", lambda: derivation.hessians)
-    for backend in backends if hasattr(derivation, "source") else []:
+    for backend in backends:
         _report(console, subject, f"code for {backend}", "executed", _code(derivation, backend))
 
 
-def _code(derivation: Any, backend: str) -> Callable[[], Any]:
+def _code(derivation: Derivation, backend: str) -> Callable[[], Any]:
     return lambda: derivation.check(backends=(backend,))
 
 

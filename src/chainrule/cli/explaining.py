@@ -81,7 +81,7 @@ def explain(subject: Subject, args: argparse.Namespace, everything: bool) -> Exp
             explanation.notes.append(f"no plan: {error}")
         for backend in BACKENDS:
             try:
-                explanation.code[backend] = code_of(derivation, backend, args.style)
+                explanation.code[backend] = code_of(derivation, backend, args)
             except CommandError as error:
                 explanation.notes.append(f"no code for {backend}: {error}")
     if page:
@@ -122,14 +122,14 @@ def _draw(subject: Subject, explanation: Explanation) -> None:
             explanation.pictures[names[k]] = jacobian._repr_html_()
 
 
-def code_of(derivation: Derivation, backend: str, style: str) -> str:
+def code_of(derivation: Derivation, backend: str, args: argparse.Namespace) -> str:
     """Stand-alone code; what has no counterpart in the backend is a `CommandError`."""
+    parts = ["forward", "backward"]
+    parts += [name for name in ("jacobian", "hessian") if getattr(args, name, False)]
+    # of all backends' code, NumPy's has the one style that it can have
+    style = "function" if backend == "numpy" and args.emit is None else args.style
     with explained_errors(derivation.function):
-        style = "function" if backend == "numpy" else style
-        source: Any = getattr(derivation, "source", None)
-        if source is None:
-            raise CommandError("code is not written yet")
-        return str(source(backend=backend, style=style))
+        return derivation.source(backend=backend, style=style, parts=parts)
 
 
 def _all_sizes(subject: Subject, given: dict[str, int]) -> dict[str, int]:
@@ -190,7 +190,7 @@ def deliver(subject: Subject, args: argparse.Namespace, console: Console, everyt
     if args.emit is not None:
         if args.format is not None:
             raise CommandError("--emit prints code alone; leave out --format")
-        source = code_of(subject.derive(args.check), args.emit, args.style)
+        source = code_of(subject.derive(args.check), args.emit, args)
         if args.output is None:
             print_code(console, source)
         else:

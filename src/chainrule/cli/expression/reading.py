@@ -2,7 +2,9 @@
 
 import ast
 import inspect
+import io
 import re
+import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,6 +127,10 @@ def _statements(text: str) -> Sequence[ast.stmt]:
             f"the expression cannot be read: {error}", text[:60], 1, 0, 1
         ) from None
     _measure(tree, text)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            (line, start), (_, end) = token.start, token.end
+            raise ExpressionError("a comment is not allowed here", text, line, start, end)
     return tree.body
 
 
