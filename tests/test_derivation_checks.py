@@ -1,5 +1,7 @@
 """What derive checks before it shows anything, and what it says where a formula does not hold."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -65,5 +67,48 @@ def test_no_finite_value_says_so():
 
 
 def test_every_name_is_even_and_odd_once():
-    for column in zip(*checking._POOLS[:2], strict=True):
+    for column in zip(*checking.POOLS[:2], strict=True):
         assert {size % 2 for size in column} == {0, 1}
+
+
+# -- sizes ------------------------------------------------------------------------------------
+def test_a_kernel_that_is_named_last_may_be_smaller_than_the_image():
+    def convolve(x, w):
+        windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[0])
+        return windows @ w
+
+    derivation = cr.derive(convolve, x="N", w="K")
+    assert derivation.gradients["w"].index.startswith("Σ_")
+    assert derivation.jacobians["w"].index == "x[n+k]" or "x[" in derivation.jacobians["w"].index
+
+
+def test_whole_numbers_of_sizes_come_before_fractions():
+    """H − K + 1 at the traced sizes is also W/3 + 14/3."""
+    from chainrule.formula.symbolic import size_pairs, solve
+
+    names = ["L", "K", "O", "W", "H", "I", "B"]
+    first, second = size_pairs(names, [])
+    found = solve(first["H"] - first["K"] + 1, second["H"] - second["K"] + 1, first, second)
+    assert str(found) == "H − K + 1"
+
+
+def test_sums_and_differences_of_sizes_are_told_apart():
+    from chainrule.formula.symbolic import size_pairs, solve
+
+    names = list("ABCDEF")
+    a, b = size_pairs(names, [])
+    at = {k: 1000 + 37 * i * i for i, k in enumerate(names)}
+    for n, m in itertools.permutations(names, 2):
+        for shift, sign in itertools.product(range(-2, 3), (1, -1)):
+            found = solve(a[n] + sign * a[m] + shift, b[n] + sign * b[m] + shift, a, b)
+            assert found.value(at) == at[n] + sign * at[m] + shift
+
+
+def test_ranges_of_named_extents_are_indices_but_no_values():
+    def picked(Z, labels):
+        return np.sum(Z[np.arange(Z.shape[0]), labels])
+
+    derivation = cr.derive(picked, Z="N C", labels="N")
+    assert derivation.gradients["Z"].index == "[c = labels[n]]"
+    with pytest.raises(TypeError, match=r"np\.arange of a named extent is used as a value"):
+        cr.derive(lambda x: x * np.arange(x.size), x="N")

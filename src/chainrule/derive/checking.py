@@ -77,6 +77,7 @@ def whole_samples(shape: tuple[int, ...], rng: np.random.Generator, given: Any) 
 POOLS = ((2, 3, 4, 5, 6, 7), (3, 4, 5, 6, 7, 8), (5, 3, 6, 2, 7, 4))
 _LARGER = ((8, 9, 10, 11, 12, 13), (11, 13, 17, 19, 23, 29))
 _SMALL_POOLS = ((3, 2, 4, 5), (2, 4, 3, 2), (2, 3, 2, 3), (2, 2, 2, 2))
+_GROWING_POOLS = ((2, 3, 4, 5, 6, 7), (3, 4, 5, 6, 7, 8))
 
 
 def _grows(sizes: Mapping[str, int]) -> bool:
@@ -144,7 +145,7 @@ class Checker:
         for pool in (*(pools or self.pools), *_LARGER):
             if passed == most or (passed and pool in _LARGER):
                 return
-            sizes = dict(zip(self.signature.names, itertools.cycle(pool), strict=False))
+            sizes = self._sizes(pool)
             for attempt in range(3):
                 point = self._point(sizes, rng, attempt)
                 try:
@@ -168,6 +169,10 @@ class Checker:
                 f"{self.derivation.function} has no finite derivative at random values, so its "
                 "formula cannot be checked; pass check=False to see it unchecked"
             )
+
+    def _sizes(self, pool: Sequence[int]) -> dict[str, int]:
+        """Sizes of the names, those that are small in the traces first."""
+        return dict(zip(self.signature.growing, itertools.cycle(pool), strict=False))
 
     def _point(self, sizes: dict[str, int], rng: np.random.Generator, attempt: int) -> Point:
         """Random values at sizes of the names."""
@@ -273,7 +278,7 @@ class Checker:
         """A formula that is right at some sizes: under a condition on them, or not at all."""
         sizes, error = failed[0]
         if held and all(map(_grows, held)) and not any(_grows(s) for s, _ in failed):
-            self.derivation.condition = " < ".join(self.signature.names)
+            self.derivation.condition = " < ".join(self.signature.growing)
             return
         if held:
             raise DerivativeError(
@@ -389,8 +394,8 @@ class Checker:
 
         pools = [
             pool
-            for pool in _SMALL_POOLS
-            if fits(dict(zip(self.signature.names, itertools.cycle(pool), strict=False)))
+            for pool in (_GROWING_POOLS if self.derivation.condition else _SMALL_POOLS)
+            if fits(self._sizes(pool))
         ]
         if not pools:
             raise DerivativeError(

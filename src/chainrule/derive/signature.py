@@ -26,6 +26,7 @@ class Signature:
     dims: list[Dims]
     names: list[str]
     integers: dict[int, Any]  # leaves of whole numbers, with the array that was given (or None)
+    falling: bool = False  # whether the later names get the smaller sizes
 
     def call(self, values: Sequence[Any], function: Callable[..., Any] | None = None) -> Any:
         """The function (or a copy of it) at values of the leaves, one a path."""
@@ -38,6 +39,11 @@ class Signature:
     def sizes(self, dims: Dims, names: Mapping[str, int]) -> tuple[int, ...]:
         """A shape at sizes of the names."""
         return tuple(names[e] if isinstance(e, str) else e for e in dims)
+
+    @property
+    def growing(self) -> list[str]:
+        """The names in the order in which their sizes grow."""
+        return self.names[::-1] if self.falling else self.names
 
     def dtype(self, position: int) -> np.dtype[Any]:
         """What a leaf is traced as."""

@@ -75,7 +75,7 @@ class Writer:
         self.options = options
         self.loops = loops
         if loops is None:
-            self.first, self.second = size_pairs(signature.names, signature.numbers)
+            self.first, self.second = size_pairs(signature.growing, signature.numbers)
         else:
             self.first, self.second = loops.sizes(signature.names)
         self.algebra = Algebra()
@@ -118,6 +118,7 @@ class Writer:
         (value,) = translator.roots([one.output], [other.output])
         self.primal = set(ordered(translator.known.values()))
         roots = translator.roots(one.gradients, other.gradients)
+        translator.without_ramps([value, *roots])
         own = dict(translator.names)
         value_name = "y" if "y" not in taken | set(own.values()) else _fresh("Y", taken)
         if one.arriving is not None and value.children:
@@ -237,6 +238,7 @@ class Writer:
             shape = tuple(number(x, y) for x, y in shapes)
             translated.append(self.translator.network(a, b, shape))
         raw = [q for terms in translated for q in terms]
+        self.translator.without_ramps(raw)
         inside = set(ordered(raw))
         own = {q: name for q, name in self.own.items() if q in inside}
         before = set(self.names)

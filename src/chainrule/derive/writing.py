@@ -28,8 +28,15 @@ def written(signature: Signature, wrt: str | Sequence[str] | None, options: Opti
     """The writer of a derivation, checked if the options say so."""
     try:
         return _written(signature, wrt, options)
-    except IndexError as error:
+    except (IndexError, ValueError) as error:
         first = error
+    if len(signature.names) > 1:  # a kernel that is larger than its image …
+        try:
+            return _written(replace(signature, falling=True), wrt, options)
+        except (IndexError, ValueError, TypeError):
+            pass
+    if not isinstance(first, IndexError):
+        raise first
     for k in range(len(signature.paths)):
         if k not in signature.integers:  # what is used as an index holds whole numbers
             changed = replace(signature, integers={**signature.integers, k: None})

@@ -15,10 +15,14 @@ from .functions import style_of
 from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Sym, Wrap
 from .writing import ATOM, Env, latex_name
 
-__all__ = ["Atom", "Elements", "NoElements", "Scalar"]
+__all__ = ["Atom", "Elements", "NoElements", "Numbers", "Scalar", "TooLong"]
 
 _SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+class TooLong(Exception):
+    """Written out, a quantity is longer than the budget allows."""
 
 
 class NoElements(ValueError):
@@ -37,12 +41,32 @@ class Atom:
     args: tuple[Scalar, ...] = ()
     simple: bool = True
 
-    def value(self, env: Env) -> float:
+    def value(self, numbers: Numbers) -> float:
         """The number under values of the arrays."""
-        if self.quantity is not None:
-            return float(evaluate(self.quantity, env, {})[self.index])
-        args = [np.asarray(a.value(env)) for a in self.args]
-        return float(env.functions[self.op](*args)) if self.op else float(args[0])
+        return numbers.of(self)
+
+
+class Numbers:
+    """Values of atoms under values of arrays, each computed once."""
+
+    def __init__(self, env: Env) -> None:
+        self.env = env
+        self._arrays: dict[Quantity, Any] = {}
+        self._atoms: dict[Atom, float] = {}
+
+    def of(self, atom: Atom) -> float:
+        """The number that an atom stands for."""
+        if atom not in self._atoms:
+            self._atoms[atom] = self._value(atom)
+        return self._atoms[atom]
+
+    def _value(self, atom: Atom) -> float:
+        if atom.quantity is None:
+            args = [np.asarray(a.value(self)) for a in atom.args]
+            return float(self.env.functions[atom.op](*args)) if atom.op else float(args[0])
+        if atom.quantity not in self._arrays:
+            self._arrays[atom.quantity] = evaluate(atom.quantity, self.env, {})
+        return float(self._arrays[atom.quantity][atom.index])
 
 
 Powers: TypeAlias = "tuple[tuple[Atom, Fraction], ...]"
@@ -126,13 +150,13 @@ class Scalar:
         powers = ((atom, exponent),)
         return Scalar({frozenset(powers): (Fraction(1), powers)})
 
-    def value(self, env: Env) -> float:
+    def value(self, numbers: Numbers) -> float:
         """The number under values of the arrays."""
         total = 0.0
         for coef, powers in self.terms.values():
             part = float(coef)
             for atom, power in powers:
-                part *= atom.value(env) ** float(power)
+                part *= atom.value(numbers) ** float(power)
             total += part
         return total
 
@@ -280,11 +304,13 @@ class Elements:
         names: Mapping[Quantity, str],
         write: Callable[[Quantity], tuple[str, str]],
         expand: bool = False,
+        budget: int | None = None,
     ) -> None:
         self.sizes = sizes
         self.names = names
         self.write = write
         self.expand = expand
+        self.budget = budget
         self._known: dict[Quantity, Any] = {}
 
     def shape(self, q: Quantity) -> tuple[int, ...]:
@@ -357,6 +383,7 @@ class Elements:
                 number = exact(coef.value(self.sizes))
                 piece: Any = np.broadcast_to(self.of(part), total.shape)
                 for index in np.ndindex(total.shape):
+                    self._spend(len(piece[index].terms))
                     total[index] = total[index] + piece[index].scaled(number)
             return total
         if isinstance(q, Pow):
@@ -391,10 +418,18 @@ class Elements:
                 continue
             part = coef
             for values, subs in factors:
-                part = part * values[tuple(self._at(s, point) for s in subs)]
+                factor = values[tuple(self._at(s, point) for s in subs)]
+                self._spend(len(part.terms) * len(factor.terms))
+                part = part * factor
             where = tuple(self._at(s, point) for s in q.out)
             total[where] = total[where] + part
         return total
+
+    def _spend(self, products: int) -> None:
+        if self.budget is not None:
+            self.budget -= products
+            if self.budget < 0:
+                raise TooLong
 
     def _at(self, index: Index, point: Sequence[int]) -> int:
         if isinstance(index, int):

@@ -109,10 +109,11 @@ class Generalized:
                 k = group[k]
             return k
 
-        for _, subs in inside:
+        for q, subs in inside:
+            for sub, extent in zip(subs, q.shape, strict=True):
+                if not isinstance(sub, int) and (sub.parts or extent != ONE):
+                    raise NoMatrixForm
             labels = [s for s in subs if isinstance(s, int)]
-            if len(labels) < sum(e != ONE for e in [term.extents[s] for s in labels]):
-                raise NoMatrixForm
             for one, other in itertools.pairwise(labels):
                 group[find(one)] = find(other)
         blocks: list[tuple[int | None, int | None, Notation]] = []

@@ -227,6 +227,8 @@ class Matrices:
         parts = [
             (c, Literal(c) if body is UNIT else scaled(c, [], body)) for c, body in bodies if c
         ]
+        if not parts:
+            return Literal(extent(0))
         if len(parts) == 1:
             return scaled(common, [], parts[0][1])
         first = next((i for i, (c, _) in enumerate(parts) if not c.negative), 0)

@@ -396,7 +396,8 @@ class Apply(Notation):
         shapes = {a.shape for a in args if not _is_number(a)}
         if len(shapes) > 1 and not self.params:
             raise ValueError(f"{self.op} of shapes {sorted(shapes)}")
-        return np.asarray(env.functions[self.op](*args, *self.params))
+        value = np.asarray(env.functions[self.op](*args, *self.params))
+        return value.astype(float) if value.dtype == bool else value  # [x > 0] is 0 or 1
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,17 +21,29 @@ from ..expr.nodes import Box, Call, Const, Leaf, Map, Node, Scalar, Sum, Term
 from ..expr.subs import Affine, Look, Sub
 from ..expr.walk import topological
 from .algebra import Algebra
-from .quantity import Form, Fun, Index, Num, Prod, Quantity, Sym, Wrap, zero
+from .quantity import (
+    Form,
+    Fun,
+    Index,
+    Num,
+    Prod,
+    Quantity,
+    Sym,
+    Wrap,
+    map_labels,
+    ordered,
+    zero,
+)
 
 __all__ = ["FormulaError", "Translator", "size_pairs", "solve"]
 
 _SMALL = (
     (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59),
-    (61, 67, 73, 79, 97, 107, 149, 173, 229, 263, 293, 313, 337),
+    (71, 79, 101, 113, 199, 379, 431, 769, 863, 881, 1759, 2039, 2753),
 )
 _LARGE = (
     (907, 911, 919, 929, 937, 941, 947, 953, 967, 971, 977, 983, 991),
-    (1103, 1109, 1123, 1151, 1153, 1171, 1201, 1213, 1217, 1223, 1291, 1301, 1319),
+    (1009, 1019, 1031, 1063, 1117, 1201, 1447, 1511, 1657, 2089, 2179, 2749, 3121),
 )
 
 
@@ -40,12 +53,14 @@ def size_pairs(
     """Two sizes for each name, all primes.
 
     They grow in the same order, so that decisions about sizes agree in both traces, and none is
-    near one of the ``numbers`` that shapes hold.  No difference between two sizes of a name is a
-    simple multiple of another's, so that ``K - 1`` cannot pass for ``D + 5``.
+    near one of the ``numbers`` that shapes hold.  The differences between the two sizes of a name
+    have no simple multiples, sums and differences in common, so that ``K - 1`` cannot pass for
+    ``D + 5``.
     """
     if len(names) > len(_SMALL[0]):
         raise TypeError(f"{len(names)} named extents are too many; at most {len(_SMALL[0])}")
-    near = any(_SMALL[0][0] // 2 < n < 2 * _SMALL[1][-1] for n in numbers)
+    largest = _SMALL[1][max(len(names), 1) - 1]
+    near = any(_SMALL[0][0] // 2 < n < 2 * largest for n in numbers)
     first, second = _LARGE if near else _SMALL
     return dict(zip(names, first, strict=False)), dict(zip(names, second, strict=False))
 
@@ -79,6 +94,15 @@ def _powers(names: Sequence[str]) -> Iterator[Extent]:
             yield name(a) ** signs[0] * name(b) ** signs[1] * name(c) ** signs[2]
 
 
+@lru_cache(maxsize=64)
+def _valued(
+    first: tuple[tuple[str, int], ...], second: tuple[tuple[str, int], ...]
+) -> tuple[tuple[Extent, float, float], ...]:
+    """Monomials with their values at both sizes."""
+    one, other = dict(first), dict(second)
+    return tuple((m, m.value(one), m.value(other)) for m in _powers(list(one)))
+
+
 def _near(a: float, b: float) -> bool:
     return abs(a - b) <= 1e-12 * max(abs(a), abs(b))
 
@@ -98,16 +122,17 @@ def solve(x: float, y: float, first: Mapping[str, int], second: Mapping[str, int
     names = list(first)
     if type(x) is type(y) is int and (found := _whole(x, y, names, first, second)) is not None:
         return found
+    valued = _valued(tuple(first.items()), tuple(second.items()))
     loose: Extent | None = None
-    for mono in _powers(names):
-        factor = x / mono.value(first)
-        if _near(factor * mono.value(second), y):
+    for mono, u, v in valued:
+        factor = x / u
+        if _near(factor * v, y):
             number = _short(factor)
             if number is not None:
                 return mono * number
             loose = loose or mono * exact(factor)
     for a, b, power in ((x, y, 1), (1 / x if x else 0.0, 1 / y if y else 0.0, -1)):
-        found = _affine(a, b, names, first, second)
+        found = _affine(a, b, names, valued, first, second)
         if found is not None:
             return found**power
     return loose
@@ -132,20 +157,42 @@ def _whole(
     return None
 
 
+Valued: TypeAlias = "Sequence[tuple[Extent, float, float]]"
+
+
 def _affine(
-    x: float, y: float, names: Sequence[str], first: Mapping[str, int], second: Mapping[str, int]
+    x: float,
+    y: float,
+    names: Sequence[str],
+    valued: Valued,
+    first: Mapping[str, int],
+    second: Mapping[str, int],
 ) -> Extent | None:
-    """``a·m + b`` for a monomial m, or ``±n ± m + b``."""
-    for mono in _powers(names):
-        u, v = mono.value(first), mono.value(second)
+    """``a·m + b`` for a monomial m, or ``±n ± m + b``: whole numbers a and b first."""
+    return (
+        _linear(x, y, valued, 1) or _of_two(x, y, names, first, second) or _linear(x, y, valued, 4)
+    )
+
+
+def _linear(x: float, y: float, valued: Valued, most: int) -> Extent | None:
+    """``a·m + b`` where the denominators of a and b are at most ``most``."""
+    for mono, u, v in valued:
         if u < 1 or u == v:
             continue
         slope = _short((y - x) / (v - u)) if y != x else None
-        if slope is None or not -16 <= slope <= 16 or Fraction(slope).denominator > 4:
+        if slope is None or not -16 <= slope <= 16 or Fraction(slope).denominator > most:
             continue
         shift = _short(x - float(slope) * u)
-        if shift is not None and -64 <= shift <= 64 and _near(float(slope) * v + float(shift), y):
+        if shift is None or Fraction(shift).denominator > (most if most == 1 else 64):
+            continue
+        if -64 <= shift <= 64 and _near(float(slope) * v + float(shift), y):
             return mono * slope + shift
+    return None
+
+
+def _of_two(
+    x: float, y: float, names: Sequence[str], first: Mapping[str, int], second: Mapping[str, int]
+) -> Extent | None:
     for n, m in itertools.permutations(names, 2):
         for p, q in ((1, 1), (1, -1), (-1, -1), (2, 1), (2, -1)):
             left = x - p * first[n] - q * first[m]
@@ -175,6 +222,7 @@ class Translator:
         self.labels: dict[Node, str] = {}
         self.arrays: tuple[dict[Node, Any], dict[Node, Any]] = ({}, {})
         self.names: dict[Quantity, str] = {}
+        self.ramps: set[Quantity] = set()  # np.arange(N): fine as an index, no value on paper
         self.from_the_end: set[str] = set()  # index arrays that have negative elements
         self._partner: dict[Node, Node] = {}
         self._numbers: dict[tuple[Any, Any], Extent] = {}
@@ -220,12 +268,18 @@ class Translator:
             raise self._differs(a, b)
         if len(a.parts) != len(b.parts):
             raise self._differs(a, b)
+        const = self.number(a.const, b.const)
         parts: list[tuple[Extent, int | Wrap]] = []
         for (c, k), (d, m) in zip(a.parts, b.parts, strict=True):
-            parts.append((self.number(c, d), self._key(k, m)))
-        return Form(self.number(a.const, b.const), tuple(parts))
+            coef, key = self.number(c, d), self._key(k, m)
+            if isinstance(key, Form):
+                const = const + coef * key.const
+                parts += [(coef * inner, part) for inner, part in key.parts]
+            else:
+                parts.append((coef, key))
+        return map_labels(Form(const, tuple(parts)), {})
 
-    def _key(self, k: Any, m: Any) -> int | Wrap:
+    def _key(self, k: Any, m: Any) -> int | Form | Wrap:
         if type(k) is not type(m):
             raise self._differs(k, m)
         if isinstance(k, int):
@@ -234,7 +288,10 @@ class Translator:
             return k
         if isinstance(k, Look):
             subs = tuple(self.index(s, t) for s, t in zip(k.subs, m.subs, strict=True))
-            return Wrap("look", self.number(k.n, m.n), subs, self._counted(self.known[k.table]))
+            table = self._counted(self.known[k.table])
+            if table in self.ramps:
+                return subs[0]
+            return Wrap("look", self.number(k.n, m.n), subs, table)
         return Wrap(type(k).__name__.lower(), self.number(k.n, m.n), (self.index(k.sub, m.sub),))
 
     def _counted(self, table: Quantity) -> Quantity:
@@ -269,6 +326,14 @@ class Translator:
             found = self._quantity(a, b)
             self.known[a] = self._kept(a, found, uses[a] > 1)
         return [self.known[node] for node in ones]
+
+    def without_ramps(self, roots: Sequence[Quantity]) -> None:
+        """Raises FormulaError where a value is computed from ``np.arange(N)``."""
+        if self.ramps and not self.ramps.isdisjoint(ordered(roots)):
+            raise FormulaError(
+                "np.arange of a named extent is used as a value, for which formulas have no name: "
+                "pass the array as an argument, or give its size as a number"
+            )
 
     def network(
         self, ones: Sequence[Term], others: Sequence[Term], shape: tuple[Extent, ...]
@@ -361,6 +426,10 @@ class Translator:
         square = x.ndim == 2 and x.shape[0] == x.shape[1]
         if square and (x == np.eye(len(x))).all() and (y == np.eye(len(y))).all():
             return Prod(shape, ONE, shape[:1], (), (0, 0))
+        if x.ndim == 1 and x.dtype.kind == "i" and _is_ramp(x) and _is_ramp(y):
+            ramp = Sym(f"(0 … {shape[0] - 1})", shape)
+            self.ramps.add(ramp)
+            return ramp
         if x.shape != y.shape or not np.array_equal(x, y):
             raise FormulaError(_VARIES.format(x=x.shape, y=y.shape))
         if x.dtype.kind == "i" and x.size and x.min() < 0:
@@ -403,6 +472,10 @@ class Translator:
         if a:
             raise self._differs(a, b)
         return []
+
+
+def _is_ramp(array: Any) -> bool:
+    return bool((array == np.arange(len(array))).all())
 
 
 def _what(value: object) -> str:
