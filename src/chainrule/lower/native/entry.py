@@ -33,9 +33,11 @@ API = (
     "PyDict_New",
     "PyDict_GetItem",
     "PyDict_SetItem",
+    "PyObject_CallNoArgs",
     "Py_IncRef",
     "Py_DecRef",
     "threads",
+    "busy",
     "sgemm",
     "dgemm",
 )
@@ -148,7 +150,7 @@ def _numpy_function(position: int) -> int:
 
 @lru_cache(maxsize=1)
 def api_addresses() -> tuple[int, ...]:
-    """Values of the frame's first slots, the thread count (set by the program) left 0."""
+    """Values of the frame's first slots; the thread count is the program's to set."""
     import scipy.linalg.cython_blas as blas
 
     found = []
@@ -157,7 +159,7 @@ def api_addresses() -> tuple[int, ...]:
             found.append(_numpy_function(_NUMPY_API[name]))
         elif name == "None":
             found.append(id(None))
-        elif name == "threads":
+        elif name in ("threads", "busy"):
             found.append(0)
         elif name in ("sgemm", "dgemm"):
             capsule = vars(blas)["__pyx_capi__"][name]
@@ -354,6 +356,8 @@ def emit_entry(
     w.slots = slots[0]
     w.line(f"%frame = getelementptr i8, ptr %self, i64 {BYTES_HEADER}")
     w.equal("i64", "%count", len(arguments))
+    # a kernel that was called back may let another thread run: its memory is in use
+    w.equal("i64", w.slot(_SLOT["busy"], "i64"), 0)
     for position, tree in enumerate(arguments):
         w.check(w.field("%args", 8 * position), tree)
     for item in captured:
@@ -361,14 +365,18 @@ def emit_entry(
     w.slots = slots[1]
     for leaf in leaves_of(result):
         w.allocate(leaf)
-    w.line("call void @main(ptr %frame)")
+    busy = w.set(f"getelementptr i8, ptr %frame, i64 {8 * _SLOT['busy']}")
+    w.line(f"store i64 1, ptr {busy}, align 8")
+    failed = w.set("call i32 @main(ptr %frame)")
+    w.line(f"store i64 0, ptr {busy}, align 8")
+    w.require(w.set(f"icmp eq i32 {failed}, 0"), f"failed{len(w.arrays)}")
     made = w.result(result, list(w.arrays))
     w.line(f"ret ptr {made}")
     w.lines.append("general:")
     nothing = w.api("None")
     w.line(f"call void {w.api('Py_IncRef')}(ptr {nothing})")
     w.line(f"ret ptr {nothing}")
-    for number in range(len(w.arrays) - 1, -1, -1):
+    for number in range(len(w.arrays), -1, -1):
         w.lines.append(f"failed{number}:")
         for array in w.arrays[:number]:
             w.line(f"call void {w.api('Py_DecRef')}(ptr {array})")

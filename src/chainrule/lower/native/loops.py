@@ -315,7 +315,10 @@ class _Emitter:
         """Lane after lane, since indices may repeat."""
         c = self.c
         kind = value.kind
-        memory, align, of = MEMORY[kind], ALIGN[kind], c.type(kind)
+        word = "or" if kind == "i1" else "fadd" if kind[0] == "f" else "add"
+        if kind == "i1":
+            value = c.convert(value, "i8")
+        memory, align, of = MEMORY[kind], ALIGN[kind], c.type(value.kind)
         for lane in range(c.lanes if count is None else count):
             pointer = self._moved(self._address(fold.access, index, lane), kind, places, lane)
             item = value.name
@@ -324,7 +327,6 @@ class _Emitter:
                 c.line(f"{item} = extractelement {of} {value.name}, i64 {lane}")
             old, new = c.fresh(), c.fresh()
             c.line(f"{old} = load {memory}, ptr {pointer}, align {align}")
-            word = "fadd" if kind[0] == "f" else "add"
             c.line(f"{new} = {word} {memory} {old}, {item}")
             c.line(f"store {memory} {new}, ptr {pointer}, align {align}")
 

@@ -33,6 +33,7 @@ from ..steps import (
     View,
     ViewOp,
 )
+from .callback import Callback
 from .layout import DTYPES, Access, Array, Buffer, Unsupported, contiguous_strides, kind_of
 from .loops import identity_of
 from .matmul import BLAS_FROM, Product, blas_ready, merged
@@ -41,7 +42,7 @@ from .scalar import COMPARISONS, LOGICAL
 
 __all__ = ["Item", "Lowered", "lower"]
 
-Item: TypeAlias = Nest | Product
+Item: TypeAlias = Nest | Product | Callback
 
 # grids up to so many elements become constants of the program
 _KEPT_GRID = 1 << 20
@@ -77,10 +78,11 @@ class _Lowering:
         self.plan = plan
         self.items: list[Item] = []
         self.arrays: dict[int, Array] = {}
-        self.calls: dict[int, list[Array]] = {}
+        self.calls: dict[int, Callback | Array] = {}
         self.written: dict[Buffer, int] = {}  # the last item that writes it
         self.held: dict[Buffer, tuple[int, int, Access]] = {}  # item, node, where it goes
         self.read: set[Buffer] = set()  # by items other than the writer's own registers
+        self.pinned: set[Buffer] = set()  # seen by callbacks, so in the program's own memory
         self.constants: dict[Any, Array] = {}
 
     def run(self) -> Lowered:
@@ -459,8 +461,6 @@ class _Lowering:
 
     def _scatteradd(self, step: ScatterAdd) -> None:
         buffer, value, *grids = (self.arrays[i] for i in step.inputs)
-        if buffer.kind == "i1":
-            raise Unsupported("scatter of booleans")
         view = self._viewed(buffer, step.ops, copies=False)
         shape = value.shape
         number = self._append(Nest(tuple(e for e in shape if e != 1)))
@@ -481,16 +481,36 @@ class _Lowering:
 
     def _callstep(self, step: CallStep) -> None:
         if step.op == "item":
-            self.arrays[step.target] = self.calls[step.inputs[0]][step.index]
+            self._item(step)
             return
-        if step.op not in ("amax", "amin"):
-            raise Unsupported(f"call {step.op}")
-        array = self.arrays[step.inputs[0]]
-        if array.kind == "i1":
-            raise Unsupported(f"{step.op} of booleans")
-        rank = len(array.shape)
-        axes = range(rank - step.params[0], rank)
-        self.calls[step.target] = [self._fold(array, axes, "max" if step.op == "amax" else "min")]
+        arrays = [self.arrays[i] for i in step.inputs]
+        if step.op in ("amax", "amin") and arrays[0].kind != "i1":
+            rank = len(arrays[0].shape)
+            how: How = "max" if step.op == "amax" else "min"
+            self.calls[step.target] = self._fold(arrays[0], range(rank - step.params[0], rank), how)
+            return
+        # arrays of the program's own memory: arguments lie elsewhere at every call
+        own = [a if a.buffer.role == "temp" else self._copy(a) for a in arrays]
+        item = Callback(step.op, step.params, own)
+        self._append(item)
+        self.read.update(a.buffer for a in own)
+        self.pinned.update(a.buffer for a in own)
+        self.calls[step.target] = item
+
+    def _item(self, step: CallStep) -> None:
+        """One result of a call."""
+        made = self.calls[step.inputs[0]]
+        if isinstance(made, Array):
+            self.arrays[step.target] = made
+            return
+        found = made.outputs.get(step.index)
+        if found is None:
+            value = self.plan.values[step.target]
+            found = self._fresh(value.shape, kind_of(value.dtype))
+            made.outputs[step.index] = found
+            self.pinned.add(found.buffer)
+            self.written[found.buffer] = self.items.index(made)
+        self.arrays[step.target] = found
 
     def _contract(self, step: Contract) -> None:
         left, right = (self.arrays[i] for i in step.inputs)
@@ -624,7 +644,7 @@ class _Lowering:
         found = []
         for value in self.plan.outputs:
             array = self.arrays[value]
-            if array.buffer.role != "temp" or not array.whole:
+            if array.buffer.role != "temp" or not array.whole or array.buffer in self.pinned:
                 array = self._copy(array)
             array.buffer.role = "output"
             found.append(array)

@@ -7,9 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..steps import Plan
+from .callback import Callback
 from .code import Target
 from .engine import compiled, machine
 from .entry import (
@@ -26,13 +25,13 @@ from .layout import DTYPES, Array, Buffer
 from .loops import emit_nest
 from .lowering import Item, Lowered, lower
 from .matmul import emit_product
+from .memory import Memory
 from .nest import Nest, Store
 
 __all__ = ["NativeProgram"]
 
 #: Nanoseconds of work from which a loop nest is worth several cores.
 PARALLEL_FROM = 100_000
-_ALIGN = 64
 
 _RUNTIME = """
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
@@ -145,19 +144,23 @@ class NativeProgram:
         buffers = lowered.buffers
         for number, buffer in enumerate(buffers):
             buffer.slot = len(API) + number
+        for number, item in enumerate(lowered.items):
+            for access in item.accesses:
+                access.buffer.meet(number)
+        memory = Memory(buffers)
+        objects: list[Any] = []
+        body = emit_module(lowered, machine().target, memory, objects, len(API) + len(buffers))
         slots = (
             [a.buffer.slot for a in lowered.inputs],
             [a.buffer.slot for a in lowered.outputs],
         )
-        objects: list[Any] = []
-        body = emit_module(lowered, machine().target)
         entry = emit_entry(
             tuple(arguments), tuple(captured), result, slots, objects, len(API) + len(buffers)
         )
         self.source = body + entry
         machine_code = compiled(self.source, ("entry",))
-        self._kept: list[Any] = [objects, captured, machine_code]
-        frame = self._frame(buffers, objects)
+        self._kept: list[Any] = [objects, captured, machine_code, memory]
+        frame = _frame(buffers, memory, objects)
         code = machine_code.addresses["entry"]
         definition = _MethodDef(b"program", code, _FASTCALL, None)
         self._kept.append(definition)
@@ -167,27 +170,17 @@ class NativeProgram:
         # the third holds what the code needs for as long as the function lives
         self.function = make(ctypes.byref(definition), frame, self._kept)
 
-    def _frame(self, buffers: Sequence[Buffer], objects: Sequence[Any]) -> bytes:
-        """The addresses that the code reads, in a bytes object of the program's own."""
-        total, places = _arena(buffers)
-        memory = np.empty(total + _ALIGN, np.uint8)
-        base = memory.ctypes.data + -memory.ctypes.data % _ALIGN
-        self._kept.append(memory)
-        words = list(api_addresses())
-        words[API.index("threads")] = thread_count()
-        for buffer in buffers:
-            if buffer.role == "const":
-                self._kept.append(buffer.data)
-                words.append(buffer.data.ctypes.data)
-            elif buffer in places:
-                words.append(base + places[buffer])
-            else:
-                words.append(0)
-        words.extend(id(o) for o in objects)
-        frame = bytes(8 * len(words))
-        table = (ctypes.c_uint64 * len(words))(*words)
-        ctypes.memmove(id(frame) + BYTES_HEADER, table, len(frame))
-        return frame
+
+def _frame(buffers: Sequence[Buffer], memory: Memory, objects: Sequence[Any]) -> bytes:
+    """The addresses that the code reads, in a bytes object of the program's own."""
+    words = list(api_addresses())
+    words[API.index("threads")] = thread_count()
+    words.extend(memory.address(buffer) for buffer in buffers)
+    words.extend(id(o) for o in objects)
+    frame = bytes(8 * len(words))
+    table = (ctypes.c_uint64 * len(words))(*words)
+    ctypes.memmove(id(frame) + BYTES_HEADER, table, len(frame))
+    return frame
 
 
 def _leaf(array: Array, number: int) -> Leaf:
@@ -207,39 +200,25 @@ def thread_count() -> int:
     return min(os.cpu_count() or 1, 64)
 
 
-# -- memory -------------------------------------------------------------------------------------
-def _arena(buffers: Sequence[Buffer]) -> tuple[int, dict[Buffer, int]]:
-    """Bytes in all, and where each temporary lies: memory is used again when a buffer is dead."""
-    places: dict[Buffer, int] = {}
-    total = 0
-    live: list[tuple[int, int, int]] = []  # (start, end, last item), sorted by start
-    temps = sorted((b for b in buffers if b.role == "temp"), key=lambda b: b.first)
-    for buffer in temps:
-        live = [x for x in live if x[2] >= buffer.first]
-        need = -(-buffer.nbytes // _ALIGN) * _ALIGN
-        start = 0
-        for low, high, _ in live:
-            if low - start >= need:
-                break
-            start = max(start, high)
-        places[buffer] = start
-        live.append((start, start + need, buffer.last))
-        live.sort()
-        total = max(total, start + need)
-    return total, places
-
-
 # -- text ---------------------------------------------------------------------------------------
-def emit_module(lowered: Lowered, target: Target) -> str:
-    """All functions, and ``@main(frame)`` that calls them in order."""
+def emit_module(
+    lowered: Lowered, target: Target, memory: Memory, objects: list[Any], first_object: int
+) -> str:
+    """All functions, and ``@main(frame)`` that calls them in order (1: a Python error is set).
+
+    What is called back joins ``objects``, whose slots begin at ``first_object``.
+    """
     declared: dict[str, str] = {}
     functions: list[str] = []
     calls: list[str] = []
     runtime = False
     for number, item in enumerate(lowered.items):
-        for access in item.accesses:
-            access.buffer.meet(number)
         name = f"step{number}"
+        if isinstance(item, Callback):
+            calls.extend(_called_back(number, first_object + len(objects)))
+            objects.append(item.bound(memory.array))
+            continue
+        extent = 1
         if isinstance(item, Nest):
             functions.append(emit_nest(item, name, target, declared))
             extent = item.shape[0] if item.shape else 1
@@ -252,20 +231,38 @@ def emit_module(lowered: Lowered, target: Target) -> str:
                 )
                 continue
         else:
-            extent = 1
             gemm = API.index("dgemm" if item.kind == "f64" else "sgemm")
             functions.append(emit_product(item, name, target, declared, gemm))
         calls.append(f"  call void @{name}(ptr %frame, i64 0, i64 {extent})")
-    place = 8 * API.index("threads")
     head = [
-        "define internal void @main(ptr %frame) {",
-        f"  %where = getelementptr i8, ptr %frame, i64 {place}",
+        "define internal i32 @main(ptr %frame) {",
+        "entry:",
+        f"  %where = getelementptr i8, ptr %frame, i64 {8 * API.index('threads')}",
         "  %threads = load i64, ptr %where, align 8",
     ]
     text = ['!0 = !{!"branch_weights", i32 1, i32 1000}', *declared.values()]
     if runtime:
         text.append(_RUNTIME)
-    return "\n".join([*text, *functions, *head, *calls, "  ret void", "}\n"])
+    tail = ["  ret i32 0", "failed:", "  ret i32 1", "}\n"]
+    return "\n".join([*text, *functions, *head, *calls, *tail])
+
+
+def _called_back(number: int, slot: int) -> list[str]:
+    """Calls the object in a slot; its result (None) is let go."""
+    call, free = (8 * API.index(name) for name in ("PyObject_CallNoArgs", "Py_DecRef"))
+    return [
+        f"  %c{number}p = getelementptr i8, ptr %frame, i64 {call}",
+        f"  %c{number}f = load ptr, ptr %c{number}p, align 8",
+        f"  %c{number}q = getelementptr i8, ptr %frame, i64 {8 * slot}",
+        f"  %c{number}o = load ptr, ptr %c{number}q, align 8",
+        f"  %c{number}r = call ptr %c{number}f(ptr %c{number}o)",
+        f"  %c{number}k = icmp ne ptr %c{number}r, null",
+        f"  br i1 %c{number}k, label %c{number}ok, label %failed",
+        f"c{number}ok:",
+        f"  %c{number}d = getelementptr i8, ptr %frame, i64 {free}",
+        f"  %c{number}x = load ptr, ptr %c{number}d, align 8",
+        f"  call void %c{number}x(ptr %c{number}r)",
+    ]
 
 
 def _parallel(item: Item) -> bool:
