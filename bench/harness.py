@@ -35,7 +35,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "1"))
 FEWEST = 5
 
 #: The package each peer needs.
-PACKAGES = {"jax": "jax", "torch": "torch", "asdex": "asdex"}
+PACKAGES = {"jax": "jax", "torch": "torch", "asdex": "asdex", "sparsejac": "sparsejac"}
 
 
 @dataclass

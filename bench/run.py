@@ -28,7 +28,10 @@ from rich.console import Console
 import harness
 import report
 
-CASES = ("linear_layer", "mlp", "elementwise", "deep_chain", "flops", "jacobians")
+CASES = (
+    *("linear_layer", "mlp", "elementwise", "deep_chain", "flops"),
+    *("jacobians", "elimination", "sparse"),
+)
 OUT = harness.HERE.parent / "out" / "bench.json"
 
 

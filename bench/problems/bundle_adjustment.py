@@ -77,7 +77,7 @@ def by_hand(problem: Problem) -> Callable[[Any], Any]:
     """The CSR Jacobian written out in NumPy: derivatives by hand, then the three arrays."""
     n, m = problem.cameras, problem.points
     camera, point = problem.observations.T
-    p = len(camera)
+    p = len(camera)  # axes of observations go last until all is known
 
     def jacobian(parameters: Any) -> Any:
         cam = parameters[: 11 * n].reshape(n, 11).T[:, camera]
@@ -122,29 +122,37 @@ def by_hand(problem: Problem) -> Callable[[Any], Any]:
         by_point = np.einsum("ijp,jkp->ikp", by_seen, rotation)
         errors = f * radial * u + cam[7:9] - problem.features.T
 
-        data, columns = np.empty(31 * p), np.empty(31 * p, np.int32)
-        block, where = data[: 30 * p].reshape(p, 2, 15), columns[: 30 * p].reshape(p, 2, 15)
-        turned = block.transpose(1, 2, 0)
-        turned[:, :3] = np.einsum("ijp,jkp->ikp", by_seen, by_r)
-        turned[:, 3:6] = -by_point
-        turned[:, 6] = w * radial * u
-        turned[:, 7:9] = 0
-        turned[0, 7] = turned[1, 8] = w
-        turned[:, 9] = w * f * square * u
-        turned[:, 10] = w * f * square**2 * u
-        turned[:, 11:14] = by_point
-        turned[:, 14] = errors
-        data[30 * p :] = -2 * w
-        first = (11 * camera).astype(np.int32), (11 * n + 3 * point).astype(np.int32)
-        where[:, :, :11] = first[0][:, None, None] + np.arange(11, dtype=np.int32)
-        where[:, :, 11:14] = first[1][:, None, None] + np.arange(3, dtype=np.int32)
-        own = np.arange(11 * n + 3 * m, 11 * n + 3 * m + p, dtype=np.int32)
-        where[:, :, 14] = own[:, None]
-        columns[30 * p :] = own
-        pointers = np.empty(3 * p + 1, np.int32)
-        pointers[: 2 * p] = np.arange(0, 30 * p, 15)
-        pointers[2 * p :] = np.arange(30 * p, 31 * p + 1)
-        shape = (3 * p, 11 * n + 3 * m + p)
-        return scipy.sparse.csr_array((data, columns, pointers), shape=shape)
+        cameras = np.empty((2, 11, p))
+        cameras[:, :3] = np.einsum("ijp,jkp->ikp", by_seen, by_r)
+        cameras[:, 3:6] = -by_point
+        cameras[:, 6] = w * radial * u
+        cameras[:, 7:9] = 0
+        cameras[0, 7] = cameras[1, 8] = w
+        cameras[:, 9] = w * f * square * u
+        cameras[:, 10] = w * f * square**2 * u
+        parts = [part.transpose(2, 0, 1) for part in (cameras, by_point, errors[:, None])]
+        return written(problem, parts, -2 * w)
 
     return jacobian
+
+
+def written(problem: Problem, parts: list[Any], weights: Any) -> Any:
+    """The CSR array of blocks (p, 2, 11), (p, 2, 3), (p, 2, 1) and the weights' own entries."""
+    n, m = problem.cameras, problem.points
+    camera, point = problem.observations.T
+    p = len(camera)
+    data, columns = np.empty(31 * p), np.empty(31 * p, np.int32)
+    block, where = data[: 30 * p].reshape(p, 2, 15), columns[: 30 * p].reshape(p, 2, 15)
+    block[:, :, :11], block[:, :, 11:14], block[:, :, 14:] = parts
+    data[30 * p :] = weights
+    first, second = (11 * camera).astype(np.int32), (11 * n + 3 * point).astype(np.int32)
+    where[:, :, :11] = first[:, None, None] + np.arange(11, dtype=np.int32)
+    where[:, :, 11:14] = second[:, None, None] + np.arange(3, dtype=np.int32)
+    own = np.arange(11 * n + 3 * m, 11 * n + 3 * m + p, dtype=np.int32)
+    where[:, :, 14] = own[:, None]
+    columns[30 * p :] = own
+    pointers = np.empty(3 * p + 1, np.int32)
+    pointers[: 2 * p] = np.arange(0, 30 * p, 15)
+    pointers[2 * p :] = np.arange(30 * p, 31 * p + 1)
+    shape = (3 * p, 11 * n + 3 * m + p)
+    return scipy.sparse.csr_array((data, columns, pointers), shape=shape)

@@ -24,9 +24,10 @@ from ..lower.kernels import index_grid
 from .bands import Band, Placed, bands_of, placed
 from .pieces import Array, Piece
 
-__all__ = ["Arrangement", "arranged", "written"]
+__all__ = ["Arrangement", "apart", "arranged", "written"]
 
 _MOST_CELLS = 4096  # times the pieces in each
+_FEW = 8  # leaps within a row that are worth a piece each
 _KEPT = 1 << 20  # columns of up to so many entries are kept with the arrangement
 
 
@@ -105,6 +106,26 @@ def arranged(pieces: Sequence[Piece], shape: tuple[int, int]) -> Arrangement | N
             return None
     entries = sum(prod(p.extents) for p in pieces)
     return made if made.size <= 4 * entries + 1024 else None
+
+
+def apart(pieces: Sequence[Piece], shape: tuple[int, int]) -> list[Piece]:
+    """Pieces that leap within their rows in few strides, each stride a piece of its own.
+
+    Other pieces may then lie in between: the other block of columns of ``abc->ab|cb``.
+    """
+    done: list[Piece] = []
+    pending = list(pieces)
+    while pending:
+        piece = pending.pop()
+        one = placed(piece, shape)
+        if one is not None:
+            piece = one.piece
+            leaps = [k for coef, k in one.inner if coef > 1 and piece.extents[k] <= _FEW]
+            if leaps:
+                pending += [piece.cut(leaps[0], i, i + 1) for i in range(piece.extents[leaps[0]])]
+                continue
+        done.append(piece)
+    return done
 
 
 def _row_groups(every: Sequence[Placed]) -> list[list[Placed]]:

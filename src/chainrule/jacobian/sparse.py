@@ -19,7 +19,7 @@ from ..expr.nodes import Node, Term
 from ..expr.subs import bounds, labels_of, parts_of, ravel
 from ..lower.kernels import index_grid
 from ..lower.run import Cache
-from .grids import Arrangement, arranged, written
+from .grids import Arrangement, apart, arranged, written
 from .memory import check_size
 from .pieces import Array, Piece, linear
 from .values import continues, value_of
@@ -118,11 +118,13 @@ def _planned(
         shape = shape[::-1]
         pieces = [p.turned() for p in pieces]
     split = [part for piece in pieces for part in linear(piece)]
-    arrangement = arranged(split, shape)
-    if arrangement is not None:
-        return pieces, arrangement, False
-    arrangement = arranged([p.turned() for p in split], shape[::-1])
-    return pieces, arrangement, True
+    for form, transposed in ((split, False), ([p.turned() for p in split], True)):
+        extent = shape[::-1] if transposed else shape
+        for attempt in (form, apart(form, extent)):
+            arrangement = arranged(attempt, extent)
+            if arrangement is not None:
+                return pieces, arrangement, transposed
+    return pieces, None, False
 
 
 # -- values -------------------------------------------------------------------------------------
