@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..expr import paths
 from ..jacobian import solve_plan, sparse
-from ..lower import run
+from ..lower import libraries, run
 from . import planning
 from .core import clear_derived
 
@@ -14,6 +14,7 @@ __all__ = ["clear_caches"]
 def clear_caches() -> None:
     """Forget derived programs, compiled programs and contraction paths (all are found again)."""
     run.clear()
+    libraries.clear()
     sparse.clear()
     solve_plan.clear()
     clear_derived()

@@ -12,6 +12,14 @@ import numpy as np
 
 from ..errors import TraceError
 from ..expr.nodes import Leaf, Node
+from ..lower.libraries import (
+    LIBRARIES,
+    as_numpy,
+    dtype_of,
+    is_foreign,
+    library_program,
+    missing,
+)
 from ..lower.native.engine import available
 from ..lower.run import Cache, Program, program_for
 from ..lower.tiers import Promotion
@@ -24,7 +32,7 @@ from .trees import flatten, unflatten
 
 __all__ = ["Compiled", "compile"]
 
-BACKENDS = ("numpy", "native")
+BACKENDS = ("numpy", "native", *LIBRARIES)
 MAX_PATHS = 64
 #: Calls of one path after which it becomes native code.
 HOT = 2
@@ -63,8 +71,16 @@ def compile(f: Callable[..., Any], backend: str | None = None) -> Compiled:
     ``backend``: None begins on NumPy and goes over to native code (where llvmlite is installed)
     when a program proves hot; "numpy" stays; "native" makes native code at the first call.  Results
     agree to rounding.  Functions with steps that have no native form stay on NumPy;
-    :meth:`Compiled.report` says which and why.  Raises ValueError for an unknown backend,
-    ImportError for "native" without llvmlite.
+    :meth:`Compiled.report` says which and why.
+
+    "jax" runs the program as one function under ``jax.jit``, on any device of JAX's, in float64
+    where the program is, whatever JAX's default; "torch" runs it on PyTorch.  NumPy arrays in,
+    NumPy arrays out; where an argument is an array of the library (on its device), the results
+    are, too.  Inside of ``jax.jit`` the program is part of that trace.  Matrices that NumPy refuses
+    (singular, not positive definite) give NaN in JAX.
+
+    Raises ValueError for an unknown backend, ImportError where a backend is not installed (it
+    names the extra), NotImplementedError for a function that a library does not have.
 
     >>> import numpy as np, chainrule as cr
     >>> step = cr.compile(cr.grad(lambda x: np.sum(x**2)))
@@ -73,10 +89,11 @@ def compile(f: Callable[..., Any], backend: str | None = None) -> Compiled:
     """
     if backend is not None and backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: this version has {', '.join(BACKENDS)}")
-    if backend == "native":
-        missing = available()
-        if missing is not None:
-            raise ImportError(f'backend "native": {missing}')
+    reason = (
+        available() if backend == "native" else missing(backend) if backend in LIBRARIES else None
+    )
+    if reason is not None:
+        raise ImportError(f'backend "{backend}": {reason}')
     return Compiled(f, backend)
 
 
@@ -105,7 +122,9 @@ class Compiled:
         ['numpy: backend="numpy"']
         """
         return [
-            'numpy: backend="numpy"'
+            self._backend
+            if self._backend in LIBRARIES
+            else 'numpy: backend="numpy"'
             if path.promotion is None
             else "native"
             if path.promotion.made is not None
@@ -134,6 +153,8 @@ class Compiled:
                 return self._f(*args, **kwargs)  # inside another trace: nothing to keep here
             elif isinstance(value, np.generic | np.ndarray):
                 key_parts.append((value.shape, value.dtype))
+            elif self._backend in LIBRARIES and is_foreign(value):
+                key_parts.append((tuple(value.shape), dtype_of(value)))
             else:
                 key_parts.append((kind, value))
         key = tuple(key_parts)
@@ -189,6 +210,12 @@ class Compiled:
                     opened.leaves.append(leaf)
                     position[leaf] = number
                     handles.append(traced(leaf, weak=weak))
+                elif self._backend in LIBRARIES and is_foreign(value):
+                    leaf = session.new_leaf(tuple(value.shape), dtype_of(value))
+                    session.bindings[leaf] = as_numpy(value)
+                    opened.leaves.append(leaf)
+                    position[leaf] = number
+                    handles.append(traced(leaf))
                 else:
                     handles.append(value)
             args, kwargs = unflatten(spec, handles)
@@ -207,9 +234,13 @@ class Compiled:
                 sources.append((True, position[leaf]))
             else:
                 sources.append((False, _captured(session.bindings, leaf)))
-        runs = program.numpy if self._backend == "numpy" else program
+        runs: Callable[..., tuple[Any, ...]] = program
+        if self._backend == "numpy":
+            runs = program.numpy
+        elif self._backend in LIBRARIES:
+            runs = library_program(self._backend, [*(g.node for g in guards), *outs.nodes])
         path = _Path(guards, outs, program, runs, sources)
-        if self._backend != "numpy" and not guards:
+        if self._backend in (None, "native") and not guards:
             path.promotion = Promotion(
                 lambda: native_function(program, sources, flat, spec, outs), HOT
             )
@@ -238,6 +269,7 @@ def _try(path: _Path, flat: list[Any]) -> tuple[Any] | None:
 
 
 def _holds(guard: Guard, value: Any) -> bool:
+    value = as_numpy(value)
     if isinstance(guard.outcome, bool):
         return bool(np.asarray(value).any()) == guard.outcome
     return bool(np.asarray(value) == guard.outcome)
@@ -246,7 +278,7 @@ def _holds(guard: Guard, value: Any) -> bool:
 def _step_by_step(path: _Path, flat: list[Any]) -> tuple[Any] | None:
     """Guards one at a time: an error after a guard that fails belongs to another branch."""
     given = {
-        leaf: flat[source] if argument else source
+        leaf: as_numpy(flat[source]) if argument else source
         for leaf, (argument, source) in zip(path.program.plan.leaves, path.sources, strict=True)
     }
     for guard in path.guards:
@@ -254,7 +286,7 @@ def _step_by_step(path: _Path, flat: list[Any]) -> tuple[Any] | None:
         (value,) = program(*[given[leaf] for leaf in program.plan.leaves])
         if not _holds(guard, value):
             return None
-    return (path.outs.rebuild(path.program(*given.values())[len(path.guards) :]),)
+    return (path.outs.rebuild(path.run(flat)[len(path.guards) :]),)
 
 
 def _same_state(before: Any, after: Any) -> bool:
