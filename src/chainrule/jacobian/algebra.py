@@ -23,7 +23,7 @@ from ..simplify.terms import derived
 from .matrices import from_matrix
 from .memory import check_size
 from .sparse import csr, entries
-from .terms import rebuilt, scaled, with_out
+from .terms import differing, rebuilt, scaled, with_out
 from .values import bound_operand, continues, value_of
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def plus(left: Jacobian, right: Any, sign: int) -> Jacobian:
     if (left.out_shape, left.in_shape) != (other.out_shape, other.in_shape):
         raise ValueError(
             f"J + K: J maps {left.in_shape} to {left.out_shape}, K {other.in_shape} to "
-            f"{other.out_shape}"
+            f"{other.out_shape} ({differing(left.shape, other.shape)})"
         )
     mine, bindings = left._bound()
     theirs, more = other._bound(len(left._values) + 1)
@@ -168,7 +168,8 @@ def _summand(left: Jacobian, right: Any) -> Jacobian:
     shape = np.shape(right)
     if shape != left.shape:
         raise ValueError(
-            f"J + A: an array of shape {shape} meets a Jacobian of shape {left.shape}; only an "
+            f"J + A: an array of shape {shape} meets a Jacobian of shape {left.shape} "
+            f"({differing(shape, left.shape)}); only an "
             "array of the same shape, a SciPy sparse array of the linearized shape, or a Jacobian "
             "can be added (for a multiple of the identity: J + c * Jacobian.identity(shape))"
         )
@@ -203,8 +204,9 @@ def times(jacobian: Jacobian, factor: Any) -> Jacobian:
     if isinstance(factor, kind):
         if (factor.shape, factor.layout) != (jacobian.shape, jacobian.layout):
             raise ValueError(
-                f"J * K: shapes {jacobian.shape} ({jacobian.layout} layout) and {factor.shape} "
-                f"({factor.layout} layout) differ"
+                f"J * K: J of shape {jacobian.shape} ({jacobian.layout} layout) meets K of shape "
+                f"{factor.shape} ({factor.layout} layout): "
+                + differing(jacobian.shape, factor.shape)
             )
         theirs, more = factor._bound(len(jacobian._values) + 1)
         factors = [(t, labels) for t in theirs]

@@ -98,8 +98,7 @@ def blocks(jacobian: Jacobian, max_bytes: int | None = None) -> Any:
         )
     shape = out + into[1:]
     n_out = len(out)
-    terms, bindings = jacobian._bound()
-    for term in terms:
+    for term in jacobian._terms:
         if term.out[0] != term.out[n_out]:
             raise ValueError(
                 "blocks: example i of the output depends on other examples of the input than i "
@@ -112,6 +111,7 @@ def blocks(jacobian: Jacobian, max_bytes: int | None = None) -> Any:
         max_bytes,
         "J @ v, u @ J, or max_bytes=… to insist",
     )
+    terms, bindings = jacobian._bound()
     parts = []
     for term in terms:
         draft = opened(term)

@@ -7,7 +7,6 @@ of units.  A matrix that leaves no digit of a probing right-hand side is reporte
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,86 +15,39 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from ..errors import TooLargeError
+from .factor_banded import banded, banded_form
+from .factor_common import (
+    Array,
+    Solver,
+    assess,
+    assess_by,
+    lapack,
+    no_zero,
+    power,
+    probing,
+    scaled_apply,
+    singular,
+)
 
 __all__ = ["Solver", "blocks", "dense", "singular", "sparse"]
 
-Array: TypeAlias = Any
 Check: TypeAlias = Callable[[int, str], None]
-
-
-@dataclass
-class Solver:
-    """How, and the solution for [rows, columns] right-hand sides."""
-
-    method: str
-    apply: Callable[[Array], Array]
-
-
-def singular(reason: str) -> np.linalg.LinAlgError:
-    """The error for a system without a unique solution."""
-    return np.linalg.LinAlgError(
-        f"the Jacobian is singular: {reason}. For a least-squares solution use "
-        "scipy.sparse.linalg.lsmr with J.to_linear_operator(), or np.linalg.lstsq with "
-        "J.to_matrix(); to damp it add c * Jacobian.identity(shape)"
-    )
-
-
-def _power(size: Array) -> Array:
-    """Powers of two near 1/size: scaling by them does not round."""
-    _, exponent = np.frexp(size)
-    return np.ldexp(np.ones_like(size), -exponent)
-
-
-def _probe(n: int, dtype: np.dtype[Any]) -> Array:
-    """A right-hand side with a part along every direction, as good as surely."""
-    signs = np.resize([1.0, -1.0, 1.0], n)
-    return (np.random.default_rng(n).uniform(0.5, 1.0, n) * signs).astype(dtype)
-
-
-def _assess(size: Array, probe: Array, x: Array) -> None:
-    """LinAlgError where ``x`` grew over the probe so far that no digit is left."""
-    eps = np.finfo(x.dtype).eps
-    with np.errstate(all="ignore"):
-        growth = size * np.max(np.abs(x), axis=-1) / np.max(np.abs(probe), axis=-1)
-    growth = np.max(np.nan_to_num(growth, nan=np.inf), initial=0.0)
-    if growth * eps > 0.1:
-        raise singular(
-            "its condition number is infinite"
-            if not np.isfinite(growth)
-            else f"its condition number, about {growth:.1g}, leaves no digit in {x.dtype}"
-        )
 
 
 def _row_size(matrix: Array) -> Array:
     return np.max(np.abs(matrix), axis=-1, initial=0.0)
 
 
-def _no_zero(size: Array, name: str) -> None:
-    zero = np.argwhere(size == 0)
-    if len(zero):
-        index = zero[0].tolist()
-        place = f"{name} {index[-1]}" + (f" of block {index[0]}" if len(index) > 1 else "")
-        raise singular(f"{place} of its matrix is zero")
-    if not np.all(np.isfinite(size)):
-        raise singular(f"a {name} of its matrix holds NaN or infinity")
-
-
 def _equilibrated(matrix: Array) -> tuple[Array, Array, Array]:
     """``(r · A · c, r, c)`` for matrices over leading axes."""
     rows = _row_size(matrix)
-    _no_zero(rows, "row")
-    r = _power(rows)
+    no_zero(rows, "row")
+    r = power(rows)
     matrix = matrix * r[..., None]
     columns = np.max(np.abs(matrix), axis=-2, initial=0.0)
-    _no_zero(columns, "column")
-    c = _power(columns)
+    no_zero(columns, "column")
+    c = power(columns)
     return matrix * c[..., None, :], r, c
-
-
-def _lapack(names: tuple[str, str], matrix: Array) -> tuple[Any, Any]:
-    """A routine that factorizes and one that solves, of the matrix' type."""
-    found: Any = scipy.linalg.get_lapack_funcs(names, (matrix,))
-    return found[0], found[1]
 
 
 # -- dense --------------------------------------------------------------------------------------
@@ -104,7 +56,7 @@ def blocks(matrices: Array) -> Solver:
     count, m = matrices.shape[:2]
     scaled, r, c = _equilibrated(matrices)
     size = np.max(np.sum(np.abs(scaled), axis=-1), axis=-1, initial=0.0)
-    probe = np.broadcast_to(_probe(m, scaled.dtype), (count, m))
+    probe = np.broadcast_to(probing(m, scaled.dtype), (count, m))
 
     def apply(b: Array) -> Array:
         both = np.concatenate([b * r[..., None], probe[..., None]], axis=-1)
@@ -112,7 +64,7 @@ def blocks(matrices: Array) -> Solver:
             x = np.linalg.solve(scaled, both)
         except np.linalg.LinAlgError:
             raise singular(f"one of its {count} blocks of {m} x {m} is") from None
-        _assess(size, probe, x[..., -1])
+        assess(size, probe, x[..., -1])
         return x[..., :-1] * c[..., None]
 
     return Solver(f"blocks: {count} dense systems of {m} x {m}", apply)
@@ -128,7 +80,7 @@ def dense(matrix: Array) -> Solver:
     if made is not None:
         return made
     scaled, r, c = _equilibrated(matrix)
-    getrf, getrs = _lapack(("getrf", "getrs"), scaled)
+    getrf, getrs = lapack(("getrf", "getrs"), scaled)
     lu, pivots, info = getrf(scaled)
     if info > 0:
         raise singular(f"elimination meets a zero pivot in column {info - 1}")
@@ -136,30 +88,8 @@ def dense(matrix: Array) -> Solver:
     def solve(b: Array) -> Array:
         return getrs(lu, pivots, b)[0]
 
-    _assess_by(solve, np.max(np.sum(np.abs(scaled), axis=-1)), n, scaled.dtype)
-    return Solver(f"dense LU of {n} x {n}", _scaled_apply(solve, r, c, scaled.dtype))
-
-
-def _assess_by(solve: Callable[[Array], Array], size: Any, n: int, dtype: np.dtype[Any]) -> None:
-    probe = _probe(n, dtype)
-    _assess(size, probe, solve(probe[:, None])[:, 0])
-
-
-def _scaled_apply(
-    solve: Callable[[Array], Array], r: Array, c: Array, dtype: np.dtype[Any]
-) -> Callable[[Array], Array]:
-    """Solutions of the unscaled system; complex right-hand sides of a real one in two parts."""
-
-    def apply(b: Array) -> Array:
-        b = b * r[:, None]
-        if b.dtype.kind == "c" and dtype.kind != "c":
-            x = solve(b.real.copy()) + 1j * solve(b.imag.copy())
-        else:
-            kind = np.result_type(b.dtype, dtype)
-            x = solve(np.asarray(b, dtype)).astype(kind, copy=False)
-        return x * c[:, None]
-
-    return apply
+    assess_by(solve, np.max(np.sum(np.abs(scaled), axis=-1)), n, scaled.dtype)
+    return Solver(f"dense LU of {n} x {n}", scaled_apply(solve, r, c, scaled.dtype))
 
 
 def _triangular(matrix: Array, lower: bool, name: str) -> Solver:
@@ -173,7 +103,7 @@ def _triangular(matrix: Array, lower: bool, name: str) -> Solver:
 
     unit = np.ones(n, matrix.real.dtype)
     return Solver(
-        f"dense triangular ({name}) of {n} x {n}", _scaled_apply(solve, unit, unit, matrix.dtype)
+        f"dense triangular ({name}) of {n} x {n}", scaled_apply(solve, unit, unit, matrix.dtype)
     )
 
 
@@ -190,9 +120,9 @@ def _cholesky(matrix: Array) -> Solver | None:
     d = np.diagonal(matrix).real
     if not np.all(d > 0) or not np.all(np.isfinite(d)) or not _hermitian(matrix):
         return None
-    s = _power(np.sqrt(d))
+    s = power(np.sqrt(d))
     scaled = matrix * s[:, None] * s
-    potrf, potrs = _lapack(("potrf", "potrs"), scaled)
+    potrf, potrs = lapack(("potrf", "potrs"), scaled)
     c, info = potrf(scaled, lower=True)
     if info:
         return None
@@ -201,10 +131,10 @@ def _cholesky(matrix: Array) -> Solver | None:
         return potrs(c, b, lower=True)[0]
 
     try:
-        _assess_by(solve, np.max(np.sum(np.abs(scaled), axis=-1)), n, scaled.dtype)
+        assess_by(solve, np.max(np.sum(np.abs(scaled), axis=-1)), n, scaled.dtype)
     except np.linalg.LinAlgError:
         return None
-    return Solver(f"dense Cholesky of {n} x {n}", _scaled_apply(solve, s, s, scaled.dtype))
+    return Solver(f"dense Cholesky of {n} x {n}", scaled_apply(solve, s, s, scaled.dtype))
 
 
 # -- sparse -------------------------------------------------------------------------------------
@@ -214,18 +144,22 @@ def sparse(matrix: scipy.sparse.csr_array[Any], check: Check) -> Solver:
     count = np.diff(matrix.indptr)
     if not np.all(count):
         raise singular(f"row {int(np.flatnonzero(count == 0)[0])} of its matrix is zero")
-    rows = np.repeat(np.arange(n), count)
     data = matrix.data
     if data.dtype.kind not in "fc" or data.dtype.itemsize < 4:
         data = data.astype(np.float64)
-    row_size = np.maximum.reduceat(np.abs(data), matrix.indptr[:-1])
-    _no_zero(row_size, "row")
-    offset = matrix.indices - rows
-    below, above = max(0, -int(offset.min())), max(0, int(offset.max()))
+    # columns ascend within a row: its first and last entry tell how far it reaches
+    first, last = matrix.indices[matrix.indptr[:-1]], matrix.indices[matrix.indptr[1:] - 1]
+    diagonal = np.arange(n, dtype=first.dtype)
+    below, above = max(0, int(np.max(diagonal - first))), max(0, int(np.max(last - diagonal)))
     if (below + above + 1) * n <= 4 * len(data) + 4 * n:
-        return _banded(data, offset, matrix.indices, n, below, above, row_size, check)
-    r = _power(row_size)
-    scaled = scipy.sparse.csr_array((data * r[rows], matrix.indices, matrix.indptr), matrix.shape)
+        check((2 * below + above + 1) * n * data.itemsize, "the bands of the factors")
+        bands = banded_form(matrix, below, above, data.dtype)
+        return banded(bands, below, above)
+    row_size = np.maximum.reduceat(np.abs(data), matrix.indptr[:-1])
+    no_zero(row_size, "row")
+    r = power(row_size)
+    data = data * np.repeat(r, count)
+    scaled = scipy.sparse.csr_array((data, matrix.indices, matrix.indptr), matrix.shape)
     if not below or not above:
         return _sparse_triangular(scaled, r, "lower" if above == 0 else "upper")
     size = np.max(np.add.reduceat(np.abs(scaled.data), matrix.indptr[:-1]))
@@ -239,10 +173,10 @@ def sparse(matrix: scipy.sparse.csr_array[Any], check: Check) -> Solver:
             "memory; instead: an iterative method on J.to_linear_operator(), such as "
             "scipy.sparse.linalg.gmres"
         ) from None
-    _assess_by(lu.solve, size, n, scaled.dtype)
+    assess_by(lu.solve, size, n, scaled.dtype)
     unit = np.ones(n, scaled.data.real.dtype)
     return Solver(
-        f"sparse LU, {n} rows, {len(data)} entries", _scaled_apply(lu.solve, r, unit, scaled.dtype)
+        f"sparse LU, {n} rows, {len(data)} entries", scaled_apply(lu.solve, r, unit, scaled.dtype)
     )
 
 
@@ -258,69 +192,5 @@ def _sparse_triangular(scaled: Any, r: Array, name: str) -> Solver:
     unit = np.ones(n, scaled.data.real.dtype)
     return Solver(
         f"sparse triangular ({name}), {n} rows, {scaled.nnz} entries",
-        _scaled_apply(solve, r, unit, scaled.dtype),
+        scaled_apply(solve, r, unit, scaled.dtype),
     )
-
-
-def _banded(
-    data: Array,
-    offset: Array,
-    columns: Array,
-    n: int,
-    below: int,
-    above: int,
-    row_size: Array,
-    check: Check,
-) -> Solver:
-    check((2 * below + above + 1) * n * data.itemsize, "the bands of the factors")
-    form = f"banded ({below} below, {above} above the diagonal)"
-    bands = np.zeros((below + above + 1, n), data.dtype)
-    bands[above - offset, columns] = data
-    made = _banded_cholesky(bands, n, below) if below == above else None
-    if made is not None:
-        return Solver(form + ", Cholesky", made)
-    r = _power(row_size)
-    full = np.zeros((2 * below + above + 1, n), data.dtype)
-    full[below + above - offset, columns] = data * r[columns + (-offset)]
-    gbtrf, gbtrs = _lapack(("gbtrf", "gbtrs"), full)
-    size = np.max(np.bincount(columns - offset, np.abs(data), n) * r)
-    lu, pivots, info = gbtrf(full, below, above, overwrite_ab=True)
-    if info > 0:
-        raise singular(f"elimination meets a zero pivot in column {info - 1}")
-
-    def solve(b: Array) -> Array:
-        return gbtrs(lu, below, above, b, pivots)[0]
-
-    _assess_by(solve, size, n, data.dtype)
-    unit = np.ones(n, data.real.dtype)
-    return Solver(form + ", LU", _scaled_apply(solve, r, unit, data.dtype))
-
-
-def _banded_cholesky(bands: Array, n: int, width: int) -> Callable[[Array], Array] | None:
-    d = bands[width].real
-    if not np.all(d > 0):
-        return None
-    eps = np.finfo(bands.dtype).eps
-    size = np.max(np.abs(bands))
-    for k in range(1, width + 1):
-        upper, lower = bands[width - k, k:], bands[width + k, : n - k]
-        if np.max(np.abs(upper - lower.conj()), initial=0.0) > 8 * eps * size:
-            return None
-    s = _power(np.sqrt(d))
-    half = bands[width:].copy()
-    for k in range(width + 1):
-        half[k, : n - k] *= s[: n - k] * s[k:]
-    size = 2 * np.max(np.sum(np.abs(half), axis=0))
-    pbtrf, pbtrs = _lapack(("pbtrf", "pbtrs"), half)
-    factor, info = pbtrf(half, lower=True)
-    if info:
-        return None
-
-    def solve(b: Array) -> Array:
-        return pbtrs(factor, b, lower=True)[0]
-
-    try:
-        _assess_by(solve, size, n, bands.dtype)
-    except np.linalg.LinAlgError:
-        return None
-    return _scaled_apply(solve, s, s, bands.dtype)

@@ -27,7 +27,7 @@ from .show import html, show
 from .solve import Factorization, factorize
 from .sparse import csr
 from .structure import structure_of
-from .terms import bound, factor_nodes, over, scaled
+from .terms import bound, differing, factor_nodes, over, scaled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -256,11 +256,7 @@ class Jacobian(Protocols):
     def _check_operand(self, value: Any, group: tuple[int, ...], text: str) -> None:
         shape = tuple(np.shape(value))
         if shape != group:
-            if len(shape) != len(group):
-                where = f"{len(shape)} axes instead of {len(group)}"
-            else:
-                axis = next(i for i, (a, b) in enumerate(zip(shape, group, strict=True)) if a != b)
-                where = f"axis {axis} differs"
+            where = differing(shape, group)
             raise ValueError(
                 f"{text}: an operand of shape {shape} meets axes of shape {group} ({where}); this "
                 f"Jacobian has out_shape {self.out_shape} and in_shape {self.in_shape} "
@@ -278,9 +274,9 @@ class Jacobian(Protocols):
             given = other.out_shape if numerator else other.in_shape
             if meets != given:
                 raise ValueError(
-                    f"J @ K: J's last axes {meets} meet K's first axes {given} (J maps "
-                    f"{self.in_shape} to {self.out_shape}, K {other.in_shape} to "
-                    f"{other.out_shape}, {self.layout} layout)"
+                    f"J @ K: J's last axes {meets} meet K's first axes {given} "
+                    f"({differing(meets, given)}; J maps {self.in_shape} to {self.out_shape}, "
+                    f"K {other.in_shape} to {other.out_shape}, {self.layout} layout)"
                 )
             return algebra.compose(self, other) if numerator else algebra.compose(other, self)
         if scipy.sparse.issparse(other):

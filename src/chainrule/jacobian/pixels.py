@@ -12,6 +12,7 @@ import numpy as np
 from ..expr.nodes import Node, Term
 from ..expr.subs import Sub, affine, labels_of, looks_of, parts_of, ravel
 from ..lower.kernels import values_at
+from .memory import check_size
 from .structure import named
 from .values import continues
 
@@ -46,6 +47,12 @@ def layers(jacobian: Jacobian, limit: int) -> list[Layer]:
     """The terms, in order of their strings, on a grid of at most ``limit`` pixels a side."""
     rows, columns = (max(prod(group), 1) for group in spans(jacobian))
     height, width = min(rows, limit), min(columns, limit)
+    check_size(
+        height * width * (24 + len(jacobian._terms)),
+        f"a picture of {limit} pixels a side",
+        None,
+        "fewer pixels",
+    )
     tables = _tables(jacobian)
     found = []
     for term in jacobian._terms:

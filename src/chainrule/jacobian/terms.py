@@ -20,7 +20,17 @@ from .values import factor_values
 if TYPE_CHECKING:
     from .object import Jacobian, Layout
 
-__all__ = ["bound", "factor_nodes", "over", "rebuilt", "scaled", "with_out"]
+__all__ = ["bound", "differing", "factor_nodes", "over", "rebuilt", "scaled", "with_out"]
+
+
+def differing(first: Sequence[int], second: Sequence[int]) -> str:
+    """Where two shapes part, for messages: ``axis 1: 3 against 4``."""
+    if len(first) != len(second):
+        return f"{len(first)} axes instead of {len(second)}"
+    for axis, (a, b) in enumerate(zip(first, second, strict=True)):
+        if a != b:
+            return f"axis {axis} differs: {a} against {b}"
+    return "layouts differ"
 
 
 def factor_nodes(terms: Sequence[Term]) -> list[Node]:

@@ -11,11 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import TooLargeError
 from ..expr.nodes import Leaf, Node
 from ..expr.walk import leaves
 from ..lower.run import evaluate
+from .memory import check_size, readable
 
 __all__ = ["bound_operand", "continues", "factor_values", "value_of"]
+
+
+_REMEDY = (
+    "products with vectors by chainrule.jvp, vjp or hvp (nothing is stored), or parts of the "
+    "Jacobian, J[1:3, :]"
+)
 
 
 def continues(value: Any) -> bool:
@@ -29,7 +37,14 @@ def values_of(nodes: Sequence[Node], bindings: Mapping[Node, Any]) -> list[Any]:
     for value in used.values():
         if continues(value):
             return list(value.continue_expression(nodes, used))
-    return evaluate(nodes, used)
+    try:
+        return evaluate(nodes, used)
+    except MemoryError as error:
+        if isinstance(error, TooLargeError):
+            raise
+        raise TooLargeError(
+            f"an intermediate of this result does not fit: {error}; instead: {_REMEDY}"
+        ) from None
 
 
 def value_of(node: Node, bindings: Mapping[Node, Any]) -> Any:
@@ -38,8 +53,15 @@ def value_of(node: Node, bindings: Mapping[Node, Any]) -> Any:
 
 
 def factor_values(nodes: Sequence[Node], bindings: Mapping[Node, Any]) -> list[Any]:
-    """Values of factors; a bound leaf gives the very array that it is bound to."""
+    """Values of factors; a bound leaf gives the very array that it is bound to.
+
+    TooLargeError where those that are computed would not fit.
+    """
     computed = [n for n in nodes if n not in bindings]
+    if not any(continues(value) for value in bindings.values()):
+        size = sum(node.nbytes for node in computed)
+        shapes = ", ".join(f"{list(n.shape)} ({readable(n.nbytes)})" for n in computed[:4])
+        check_size(size, f"the factors of this Jacobian, {shapes},", None, _REMEDY)
     found = dict(zip(computed, values_of(computed, bindings), strict=True))
     return [bindings[n] if n in bindings else found[n] for n in nodes]
 
