@@ -370,6 +370,8 @@ def test_files_that_cannot_be_imported(
         (["derive", "x", "--shape", "x=N,0"], "the shape of x has the extent 0"),
         (["derive", "x", "--shape", "x=N;D"], "neither a number nor a name"),
         (["derive", "x", "--shape", "1x=N"], "'1x=N' is no shape"),
+        (["derive", "x", "-s", "x=N", "y=N"], "y=N; say --shape before each: --shape y=N"),
+        (["derive", "x", "--shaep", "x=N"], "unrecognized arguments: --shaep x=N"),
         (["derive", "x", "--format", "pdf"], "invalid choice: 'pdf'"),
         (["derive", "x", "--emit", "tensorflow"], "invalid choice: 'tensorflow'"),
         (["derive", "x", "--layout", "mixed"], "invalid choice: 'mixed'"),

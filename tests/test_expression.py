@@ -217,3 +217,17 @@ def test_columns_count_characters_not_bytes() -> None:
         read("αβγ + tahn(αβγ)", αβγ="N")
     _, row, marks = str(caught.value).splitlines()
     assert row[len(marks) - 4 : len(marks)] == "tahn"
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "arguments"),
+    [("special", "logsumexp", 1), ("special", "softmax", 1), ("linalg", "solve_triangular", 2)],
+)
+def test_scipys_own_functions_name_their_counterpart(room: str, name: str, arguments: int) -> None:
+    """In a user's file: SciPy cannot dispatch, and the message says what to import."""
+    module = pytest.importorskip(f"scipy.{room}")
+    function = getattr(module, name)
+    with pytest.raises(cr.TraceError, match=rf"from chainrule\.scipy\.{room} import {name}"):
+        cr.grad(lambda x: function(*[np.eye(3)] * (arguments - 1), x).sum())(np.ones(3))
+    with pytest.raises(cr.TraceError, match="cannot become a plain NumPy array"):
+        cr.grad(lambda x: np.asarray(x).sum())(np.ones(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import linecache
 import os
 import sys
@@ -12,6 +13,7 @@ __all__ = [
     "TooLargeError",
     "TraceError",
     "located",
+    "scipy_caller",
     "user_line",
 ]
 
@@ -49,6 +51,30 @@ def user_line() -> str:
             break
         frame = previous
     return "<unknown line>"
+
+
+def scipy_caller() -> tuple[str, str] | None:
+    """("special", "logsumexp") where a function of SciPy's that this package has asked for us."""
+    frame = sys._getframe(1)
+    names: set[str] = set()
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.split(".")[0] == "scipy":
+            names.add(frame.f_code.co_name)
+            # a decorator's wrapper holds the function that it is about to call
+            held = (v for v in frame.f_locals.values() if callable(v))
+            names.update(str(getattr(v, "__name__", "")) for v in held)
+        elif names and not module.startswith("numpy"):
+            break
+        previous = frame.f_back
+        if previous is None:
+            break
+        frame = previous
+    for room in ("special", "linalg") if names else ():
+        ours = importlib.import_module(f"{__name__.rpartition('.')[0]}.scipy.{room}")
+        for name in names & set(ours.__all__):
+            return room, name
+    return None
 
 
 def located(problem: str, remedy: str) -> str:

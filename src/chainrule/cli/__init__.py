@@ -48,7 +48,12 @@ def _positional(argument: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, or 1 with a message on the error stream."""
     arguments = sys.argv[1:] if argv is None else argv
-    args = build_parser().parse_args([_positional(one) for one in arguments])
+    parser = build_parser()
+    args, rest = parser.parse_known_args([_positional(one) for one in arguments])
+    if rest:
+        several = [one for one in rest if "=" in one and not one.startswith("-")]
+        hint = f"; say --shape before each: --shape {several[0]}" if several else ""
+        parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     try:
         args.run(args, Console())
     except CommandError as error:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import EscapedTracerError, TraceError, located, user_line
+from ..errors import EscapedTracerError, TraceError, located, scipy_caller, user_line
 from ..expr.nodes import Const, Node
 from ..expr.walk import substitute_nodes
 from .session import Session, current, require_session
@@ -203,6 +203,15 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         return result if out is None else _into(out, result)
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        caller = scipy_caller()
+        if caller is not None:
+            room, name = caller
+            raise TraceError(
+                located(
+                    f"scipy.{room}.{name} takes plain NumPy arrays only",
+                    f"import it from chainrule: from chainrule.scipy.{room} import {name}",
+                )
+            )
         raise TraceError(
             located(
                 "a traced array cannot become a plain NumPy array (its values are not known "

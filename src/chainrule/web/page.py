@@ -121,11 +121,20 @@ def _forms(parts: Sequence[Definition], forms: Sequence[JacobianForm]) -> str:
     rows = _table(parts, "definition") + "".join(
         f"<tr class='result'><td>{form.equation}</td>"
         f"<td class='shape'>{' × '.join(map(escape, form.shape)) or 'number'}</td>"
-        f"<td><code>{escape(form.structure)}</code></td>"
+        f"<td>{_terms(form.structure)}</td>"
         f"<td class='shape'>{escape(stored(form))} stored</td></tr>\n"
         for form in forms
     )
     return f"<div class='scroll'><table class='formulas'>{rows}</table></div>"
+
+
+def _terms(structure: str) -> str:
+    """One term a line: they are read one by one, and never broken within."""
+    terms = structure.split(" + ")
+    return "<br>".join(
+        f"<code class='term'>{escape(term)}{' +' if k < len(terms) else ''}</code>"
+        for k, term in enumerate(terms, 1)
+    )
 
 
 # -- pictures -------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ table { border-collapse: collapse; }
 .formulas tr.result td { background: var(--result); }
 .formulas tr.result td:first-child { border-left: 3px solid #3f9d63; }
 .shape, .flops { color: var(--soft); font-size: 0.9rem; white-space: nowrap; }
+.term { white-space: nowrap; }
 .numbers { margin: 0.5rem 0 1rem; }
 .numbers th, .numbers td { padding: 0.3rem 0.9rem; border-bottom: 1px solid var(--line); }
 .numbers td { text-align: right; font-variant-numeric: tabular-nums; }
