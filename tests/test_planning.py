@@ -22,7 +22,7 @@ from chainrule.lower.numpy_backend import NumpyProgram
 from chainrule.lower.plan import make_plan
 from chainrule.simplify.sums import accumulate
 from chainrule.transforms.core import enter, level, outputs
-from chainrule.transforms.planning import _computed, networks
+from chainrule.transforms.orders import computed, networks
 
 RNG = np.random.default_rng(5)
 
@@ -294,7 +294,7 @@ def test_predicted_flops_are_those_counted(name, mode):
         else:
             graph = Linearized.of(outs, inputs.leaves)
             rows = eliminate(graph, graph.inner if mode == "forward" else graph.inner[::-1])
-    assert predicted.flops == counted(make_plan(_computed(rows)), session.bindings)
+    assert predicted.flops == counted(make_plan(computed(rows)), session.bindings)
 
 
 @pytest.mark.parametrize("name", ["layers", "residual", "skips"])
@@ -304,7 +304,7 @@ def test_predicted_peak_is_what_is_allocated(name):
         x = np.zeros(6)
     outs, sources, bindings = traced(f, x)
     graph = Linearized.of(outs, sources)
-    plan = make_plan(_computed(eliminate(graph, graph.inner)))
+    plan = make_plan(computed(eliminate(graph, graph.inner)))
     program = NumpyProgram(plan)
     values = [bindings[leaf] for leaf in plan.leaves]
     program(*values)
@@ -352,7 +352,7 @@ def test_jacobian_takes_the_best_order(planned):
         inputs = enter(session, opened, (x,), "argument")
         outs = outputs(f(*inputs.tree)).nodes
         made, _ = networks("auto", outs, inputs.leaves)
-    assert make_plan(_computed(made)).flops == p.best.flops
+    assert make_plan(computed(made)).flops == p.best.flops
     J, R = (cr.jacobian(f, mode=mode)(x) for mode in ("auto", "reverse"))
     np.testing.assert_allclose(J.to_dense(), R.to_dense(), rtol=1e-10, atol=1e-12)
     assert (J.structure, J.nbytes) == (R.structure, R.nbytes)
@@ -392,6 +392,20 @@ def test_several_arguments_and_results():
     p = cr.plan(f, normal(4), {"w": normal(3, 4)}, argnums=(0, 1))
     assert p.dense_multiplications == (3 + 1) * (4 + 12)
     assert len(p.structures) == 4
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="seconds of search"):
+        cr.plan(np.sin, normal(3), budget=-1.0)
+    with pytest.raises(TypeError, match="derivatives need floats"):
+        cr.plan(np.sin, np.arange(3))
+
+
+def test_second_derivatives_and_results_that_are_jacobians():
+    f = lambda x: np.sum(np.sin(A @ x) ** 3)  # noqa: E731
+    x = normal(6)
+    assert cr.plan(cr.grad(f), x).dense_multiplications == 36
+    assert cr.plan(cr.hessian(f), x).dense_multiplications == 216
 
 
 def test_conjugates():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..expr import paths
 from ..jacobian import solve_plan, sparse
 from ..lower import libraries, run
-from . import planning
+from . import orders
 from .core import clear_derived
 
 __all__ = ["clear_caches"]
@@ -18,5 +18,5 @@ def clear_caches() -> None:
     sparse.clear()
     solve_plan.clear()
     clear_derived()
-    planning.clear()
+    orders.clear()
     paths._first_pair.cache_clear()

@@ -30,7 +30,7 @@ from .first import (
     split_arguments,
     symmetric_leaves,
 )
-from .planning import networks
+from .orders import networks
 from .trees import NAMESPACE, unflatten
 
 __all__ = ["hessian", "jacobian", "value_and_jacobian"]

@@ -1,4 +1,4 @@
-"""plan: what a Jacobian costs forward, in reverse and in the best order found; the order of "auto".
+"""plan: what a Jacobian costs forward, in reverse and in the best order found.
 
 Method: on a path of vertices dynamic programming over its intervals; on other graphs vertex
 elimination by Markowitz' rule and by least cost, then simulated annealing from the best order so
@@ -16,39 +16,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..chain.costs import node_flops, problem_of
 from ..chain.elimination import Linearized, eliminate
-from ..chain.network import NotHolomorphic, forward_network, reverse_network
-from ..chain.orders import search
-from ..chain.sweep import active_nodes
+from ..chain.network import NotHolomorphic
 from ..expr.draft import Draft
 from ..expr.nodes import Call, Leaf, Map, Node, Term
-from ..expr.walk import substitute_nodes, topological
+from ..expr.walk import substitute_nodes
 from ..jacobian.memory import readable
 from ..jacobian.structure import structure_of
 from ..jacobian.terms import factor_nodes
 from ..lower.costs import Cost, cost_of, multiplications
 from ..lower.plan import make_plan
-from ..lower.run import Cache
 from ..simplify.sums import accumulate
 from ..simplify.terms import derived
-from ..trace.session import require_session
+from ..trace.session import Session
 from .core import enter, level, outputs
 from .first import Argnums, _name, merged, split_arguments
+from .jacobians import dense_nodes
+from .orders import Row, computed, found_orders, remember, swept
 
-__all__ = ["Plan", "Sweep", "Vertex", "clear", "networks", "plan"]
-
-Row = list[list[Term]]  # for one output: for each source, the terms
-
-# What a budget of one second buys: products tried by the local search, and terms joined anew.
-_TRIED, _JOINED = 400_000, 4_000
-# "auto" searches where the reverse sweep takes more flops than this (some 10 µs), for about as long
-# as these flops take, and no longer than half a second.
-_WORTHWHILE = 20_000
-_FLOPS_A_SECOND = 2e9
-# ... and graphs up to so many vertices; and takes another order where it saves a twentieth
-_MOST_VERTICES = 400
-_SAVING = 0.95
+__all__ = ["Plan", "Sweep", "Vertex", "plan"]
 
 
 class Vertex(NamedTuple):
@@ -168,7 +154,8 @@ def plan(
     search, in seconds of a usual processor; it is counted in steps, so that the result is the same
     on every machine.  The best order is never worse than the better of forward and reverse, and
     ``jacobian(f, mode="auto")`` takes it from then on, as it takes the best of a short search
-    without a plan.  Raises TypeError for a function that is not holomorphic in a complex argument.
+    without a plan.  Raises TypeError for a function that is not holomorphic in a complex argument,
+    ValueError for a negative budget.
 
     >>> import numpy as np, chainrule as cr
     >>> A, B = np.ones((500, 500)), np.ones((500, 2))
@@ -178,15 +165,20 @@ def plan(
     >>> p.best.flops == p.forward.flops, [str(v) for v in p.best.order]
     (True, ['v1', 'v2', 'v3', 'v4'])
     """
+    if not budget >= 0:
+        raise ValueError(f"budget is seconds of search, 0 or more, not {budget!r}")
     numbers, chosen = split_arguments(argnums, args)
     with level("plan") as (session, opened):
         inputs = enter(session, opened, chosen, f"argument of {_name(f)}: args")
-        outs = outputs(f(*merged(args, numbers, inputs.tree), **kwargs)).nodes
-        return _planned(_name(f), outs, inputs.leaves, budget)
+        outs = outputs(dense_nodes(f(*merged(args, numbers, inputs.tree), **kwargs))).nodes
+        return _planned(_name(f), session, outs, inputs.leaves, budget)
 
 
-def _planned(name: str, outs: list[Node], sources: list[Leaf], budget: float) -> Plan:
-    backward = _swept(outs, sources)
+def _planned(
+    name: str, session: Session, outs: list[Node], sources: list[Leaf], budget: float
+) -> Plan:
+    before = session.slots
+    backward = swept(outs, sources)
     stored = factor_nodes([term for row in backward for terms in row for term in terms])
     vertices: tuple[Vertex, ...] = ()
     try:
@@ -202,7 +194,7 @@ def _planned(name: str, outs: list[Node], sources: list[Leaf], budget: float) ->
             for v, n in numbers.items()
         }
         vertices = tuple(named.values())
-        found = search(problem_of(graph, budget * _JOINED), round(budget * _TRIED))
+        found = found_orders(graph, budget)
         sweeps = {}
         made: dict[tuple[int, ...], list[Row]] = {}
         for method, one in found.items():
@@ -214,7 +206,8 @@ def _planned(name: str, outs: list[Node], sources: list[Leaf], budget: float) ->
         forward, reverse = sweeps["forward"], sweeps["reverse"]
         best = min(sweeps.values(), key=lambda s: s.flops)
         method = next(name for name, sweep in sweeps.items() if sweep is best)
-        _remember("auto", outs, sources, (made[found[method].order], backward))
+        if session.slots == before:  # no custom rule has captured arrays of this session
+            remember("auto", outs, sources, (made[found[method].order], backward))
     return Plan(
         name=name,
         forward=forward,
@@ -241,25 +234,8 @@ def _planned(name: str, outs: list[Node], sources: list[Leaf], budget: float) ->
     )
 
 
-def _swept(outs: Sequence[Node], sources: Sequence[Leaf]) -> list[Row]:
-    """The reverse sweep of each output; the forward one where a conjugate is in the way."""
-    rows = []
-    for out in outs:
-        try:
-            rows.append(reverse_network(out, sources))
-        except NotHolomorphic:
-            rows.append(forward_network(out, sources))
-    return rows
-
-
 def _counted(rows: Sequence[Row]) -> Cost:
-    return cost_of(make_plan(_computed(rows)))
-
-
-def _computed(rows: Sequence[Row]) -> list[Node]:
-    """What evaluating the Jacobian computes: its factors that are not arguments themselves."""
-    terms = [term for row in rows for terms in row for term in terms]
-    return [node for node in factor_nodes(terms) if not isinstance(node, Leaf)]
+    return cost_of(make_plan(computed(rows)))
 
 
 def _operation(node: Node) -> str:
@@ -286,63 +262,3 @@ def _product_multiplications(terms: Sequence[Term], out: Node, source: Node) -> 
         draft.inline(0)
         parts.append(derived(draft))
     return multiplications(make_plan([accumulate(parts, source.shape, source.dtype)]))
-
-
-# -- the networks of a mode ----------------------------------------------------------------------
-_Networks = tuple[list[Row], list[Row]]
-_networks: Cache[tuple[Any, ...], _Networks] = Cache(256)
-
-
-def clear() -> None:
-    """Forget networks and the orders chosen for them."""
-    _networks.clear()
-
-
-def _remember(mode: str, outs: Sequence[Node], sources: Sequence[Node], found: _Networks) -> None:
-    _networks.put((mode, tuple(outs), tuple(sources)), found)
-
-
-def networks(mode: str, outs: Sequence[Node], sources: Sequence[Leaf]) -> _Networks:
-    """For each output, for each source, the terms of a mode; and those of the reverse sweep.
-
-    Kept by graph.  Must be called while the level that traced the outputs is open.
-    """
-    found = _networks.get((mode, tuple(outs), tuple(sources)))
-    if found is None:
-        session = require_session()
-        before = session.slots
-        backward = _swept(outs, sources)
-        if mode == "forward":
-            made = [forward_network(out, sources) for out in outs]
-        else:
-            made = _cheapest(outs, sources, backward) if mode == "auto" else backward
-        found = made, backward
-        if session.slots == before:  # a custom rule that captured arrays holds in this session only
-            _remember(mode, outs, sources, found)
-    return found
-
-
-def _cheapest(outs: Sequence[Node], sources: Sequence[Leaf], backward: list[Row]) -> list[Row]:
-    """The networks of a cheaper order than the reverse sweep's, where a short search finds one."""
-    active = active_nodes(outs, sources)
-    if len(active) > _MOST_VERTICES:
-        return backward
-    primal = set(active)
-    new = topological(_computed(backward), stop=primal.__contains__)
-    spent = sum(node_flops(node) for node in new if node not in primal)
-    if spent < _WORTHWHILE:
-        return backward
-    try:
-        graph = Linearized.of(outs, sources)
-    except NotHolomorphic:
-        return backward
-    budget = min(spent / _FLOPS_A_SECOND, 0.5)
-    found = search(problem_of(graph, budget * _JOINED), round(budget * _TRIED))
-    best = found["best"]
-    if not best.cost < _SAVING * found["reverse"].cost:
-        return backward
-    made = eliminate(graph, best.order)
-    after, before = _computed(made), _computed(backward)
-    if sum(node.nbytes for node in after) > sum(node.nbytes for node in before):
-        return backward
-    return made if make_plan(after).flops < make_plan(before).flops else backward
