@@ -261,6 +261,13 @@ SUMS = {
     "both triangles": Claim(lambda m, x: m.tril(x) + m.triu(x, 1), (sq,), "->ab|ab", 0),
     "difference of triangles": Claim(lambda m, x: m.tril(x) - m.tril(x, -1), (sq,), "->aa|aa", 0),
     "a far corner": Claim(lambda m, x: m.tril(x, -15), (sq,), "->(a+15)b|(a+15)b;(a-b)>=0", 0),
+    # of cos(x) no more than the band is stored: 3 diagonals of 20
+    "band of a diagonal": Claim(
+        lambda m, x: m.tril(m.triu(m.sin(x), -2)).sum(1),
+        (sq,),
+        "ab->a|a(a+b-2);(a+b-2)>=0",
+        60 * SIZE,
+    ),
     "band": Claim(
         lambda m, x: m.tril(m.triu(x, -1), 1),
         (sq,),
@@ -277,6 +284,9 @@ INDEXED = {
     "pairs": Claim(lambda m, x: x[IDX % 6, IDX % 10], (x6x10,), "->a|(t[a])(t[a])", 2 * IDX.nbytes),
     "gather of a diagonal": Claim(
         lambda m, x: m.sin(x)[IDX], (x60,), "(t[a])->a|(t[a])", IDX.nbytes + 60 * SIZE
+    ),
+    "a few of a diagonal": Claim(
+        lambda m, x: m.sin(x)[SOME], (x60,), "a->a|(t[a])", 5 * SIZE + SOME.nbytes
     ),
     "scatter-add": Claim(
         lambda m, v: written(m, blank(m, 60), IDX, v, add=True),

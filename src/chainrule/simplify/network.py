@@ -26,7 +26,7 @@ from ..expr.nodes import Factor, Node, Sum, Term
 from ..expr.subs import Sub, labels_of
 from .blocks import blocked
 from .products import fold, known_products
-from .ranges import fitted, joined
+from .ranges import cut, fitted, joined
 from .sums import accumulate
 from .windows import Window, common_origin, plain
 
@@ -334,7 +334,7 @@ def finalize(terms: Sequence[Term], program: Iterable[Node] = ()) -> list[Term]:
     """
     folded = _folded([compress(t, final=True) for t in terms], program)
     tight = [fitted(t) for t in joined(folded)]
-    return absorb(merge([t for t in tight if t is not None], final=True))
+    return cut(absorb(merge([t for t in tight if t is not None], final=True)))
 
 
 def _folded(terms: list[Term], program: Iterable[Node]) -> list[Term]:

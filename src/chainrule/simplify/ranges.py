@@ -5,6 +5,7 @@ shrink      a constraint cuts the range of each of its labels, given those of th
 band        ``0 ≤ a − b < w`` in a box of n × n: a loop over n × w, by a label for the difference
 difference  two terms that differ in one bound, with opposite signs: one term between the bounds
 union       two terms on both sides of one bound: one term without it
+cut         a factor of which no more than half is read: that part alone
 =========== ======================================================================================
 """
 
@@ -14,10 +15,10 @@ from collections.abc import Sequence
 from math import prod
 
 from ..expr.draft import Draft, opened
-from ..expr.nodes import Term
+from ..expr.nodes import Factor, Leaf, Node, Term
 from ..expr.subs import Sub, affine, bounds, labels_of, parts_of, scale, subtract
 
-__all__ = ["fitted", "joined"]
+__all__ = ["cut", "fitted", "joined"]
 
 
 def fitted(term: Term) -> Term | None:
@@ -144,3 +145,47 @@ def _bounded(like: Term, constraints: Sequence[Sub]) -> Term | None:
     assert draft is not None
     draft.constraints = list(constraints)
     return draft.term()
+
+
+def cut(terms: Sequence[Term]) -> list[Term]:
+    """Terms that hold no more of their factors than about what they read.
+
+    Arrays that the program is given are referred to, whole or not: nothing is copied.
+    """
+    read: dict[Node, int] = {}
+    for term in terms:
+        for node, subs in term.factors:
+            read[node] = read.get(node, 0) + prod(term.extents[k] for k in _over(subs))
+    large = {
+        node
+        for node, points in read.items()
+        if 2 * points <= node.size and not isinstance(node, Leaf)
+    }
+    return [_cut(term, large) if large else term for term in terms]
+
+
+def _over(subs: Sequence[Sub]) -> list[int]:
+    return sorted({label for sub in subs for label in labels_of(sub)})
+
+
+def _cut(term: Term, large: set[Node]) -> Term:
+    draft = opened(term)
+    assert draft is not None
+    draft.factors = [
+        _part(term, node, subs) if node in large else (node, subs) for node, subs in term.factors
+    ]
+    made = draft.term()
+    assert made is not None
+    return made
+
+
+def _part(term: Term, node: Node, subs: tuple[Sub, ...]) -> Factor:
+    """What the term reads of a factor, over the labels under which it does."""
+    labels = _over(subs)
+    shape = tuple(term.extents[k] for k in labels)
+    part = Draft(
+        shape, node.dtype, 1, dict(zip(labels, shape, strict=True)), [(node, subs)], labels
+    )
+    for sub, extent in zip(subs, node.shape, strict=True):
+        part.within(sub, extent)
+    return part.finish(), tuple(labels)
