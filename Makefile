@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core lint format bench clean
+.PHONY: help demo test test-core lint format bench bench-quick clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ format: $(VENV)/.dev ## rewrite the sources in the one format
 
 bench: $(VENV)/.bench ## time chainrule against hand-written NumPy, JAX and PyTorch
 	$(BIN)/python bench/run.py
+
+bench-quick: $(VENV)/.bench ## some of the cases, in two minutes
+	$(BIN)/python bench/run.py --quick
 
 clean: ## remove the environments and everything generated
 	rm -rf $(VENV) $(CORE) out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -64,6 +64,11 @@ def by_hand() -> Iterator[Row]:
     yield from rows(prepare)
 
 
+def floor() -> Iterator[Row]:
+    """What moving the bytes alone takes: x copied into a fresh array."""
+    yield from (row for row in rows(lambda x: lambda: np.array(x)) if not row.check.clear())
+
+
 def jax() -> Iterator[Row]:
     """jax.grad under jit."""
     import jax
@@ -91,7 +96,13 @@ def torch() -> Iterator[Row]:
     yield from rows(prepare)
 
 
-PEERS = {"chainrule": chainrule, "numpy by hand": by_hand, "jax": jax, "torch": torch}
+PEERS = {
+    "chainrule": chainrule,
+    "numpy by hand": by_hand,
+    "floor: one copy": floor,
+    "jax": jax,
+    "torch": torch,
+}
 
 if __name__ == "__main__":
     main(PEERS, __file__)

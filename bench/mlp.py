@@ -116,6 +116,26 @@ def by_hand() -> Iterator[Row]:
     yield from rows(prepare)
 
 
+def floor() -> Iterator[Row]:
+    """The matrix products alone, in NumPy: three for every layer but the first, which needs two."""
+
+    def prepare(params: Any, x: Any, y: Any) -> Callable[[], Any]:
+        pairs = []
+        for number, w in enumerate(params[::2]):
+            h = np.ones((len(x), w.shape[0]), w.dtype)
+            g = np.ones((len(x), w.shape[1]), w.dtype)
+            pairs += [(h, w), (h.T, g)] + ([(g, w.T)] if number else [])
+
+        def run() -> Any:
+            return [np.matmul(a, b) for a, b in pairs]
+
+        return run
+
+    for sizes, batch in SIZES:
+        run = prepare(*data(sizes, batch))
+        yield timed(title(sizes, batch), QUANTITY, run)
+
+
 def jax() -> Iterator[Row]:
     """jax.value_and_grad under jit."""
     import jax
@@ -170,6 +190,7 @@ def torch_compiled() -> Iterator[Row]:
 PEERS = {
     "chainrule": chainrule,
     "numpy by hand": by_hand,
+    "floor: its products": floor,
     "jax": jax,
     "torch": torch,
     "torch compiled": torch_compiled,

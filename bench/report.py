@@ -90,6 +90,8 @@ def amount(value: float, unit: str) -> str:
     if unit == "B":
         scale, name = next((s for s in _BYTES if abs(value) >= s[0]), _BYTES[-1])
         return f"{value / scale:.4g} {name}"
+    if unit == "power":
+        return f"n^{value:.2f}"
     if unit == "×":
         return f"{value:.2f} ×"
     return f"{value:,.0f} {unit}"

@@ -26,12 +26,16 @@ from typing import Any
 from rich.console import Console
 
 import harness
+import plots
 import report
 
 CASES = (
     *("linear_layer", "mlp", "elementwise", "deep_chain", "flops"),
     *("jacobians", "elimination", "sparse"),
+    *("field", "first_call", "fully_connected", "growth"),
 )
+#: What two minutes allow.
+QUICK = ("mlp", "elementwise", "first_call", "field")
 OUT = harness.HERE.parent / "out" / "bench.json"
 
 
@@ -69,12 +73,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Compare chainrule with its peers.")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)} (all)")
     parser.add_argument("--threads", type=int, default=1, help="for everyone (%(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{', '.join(QUICK)}, with short measurements"
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="where the JSON goes (%(default)s)")
     args = parser.parse_args()
     unknown = set(args.cases) - set(CASES)
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
 
+    chosen = args.cases or (QUICK if args.quick else CASES)
+    if args.quick:
+        os.environ["BENCH_SECONDS"] = "0.2"
     console = Console()
     result: dict[str, Any] = {"machine": machine(args.threads), "cases": {}}
     load = result["machine"]["load"]
@@ -82,7 +92,7 @@ def main() -> int:
         console.print(f"[yellow]The machine is busy (load {load:.1f}): figures are rough.[/]")
     harness.restrict(args.threads)
     failures: list[str] = []
-    for name in args.cases or CASES:
+    for name in chosen:
         peers = [*importlib.import_module(name).PEERS]
         with console.status(f"{name} …"):
             rows, missing, different = harness.collect(
@@ -101,7 +111,8 @@ def main() -> int:
         result["cases"][name] = {"rows": [described(r, rows) for r in rows], "missing": missing}
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
-    console.print(f"wrote {args.out}", highlight=False)
+    for path in (args.out, *plots.draw(result, args.out.parent)):
+        console.print(f"wrote {path}", highlight=False)
     for failure in failures:
         console.print(f"[bold red]{failure}[/]", highlight=False)
     return 1 if failures else 0
