@@ -1,5 +1,8 @@
 """Sums, multiples, products, absolute values and NumPy's functions against dense arrays."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -216,6 +219,12 @@ class TestStructureIsKept:
         same(damped.to_matrix(), h.to_matrix() + 0.1 * np.eye(18))
         assert damped.nbytes < damped.dense_nbytes / 10
 
+    def test_arrays_that_both_hold_are_one(self):
+        j = cr.jacobian(lambda x: np.tanh(x @ np.ones((3, 2))))(np.ones((4, 3)))
+        for k in (j + j, 2 * j - j, sum([j, j, 3 * j])):
+            assert (k.structure, k.nbytes) == (j.structure, j.nbytes)
+        same((j + j) @ np.ones((4, 3)), 2 * (j @ np.ones((4, 3))))
+
     def test_of_absolute_values(self):
         assert abs(JACOBIANS["elementwise"]).structure == "a->a|a"
         assert abs(JACOBIANS["two factors"]).structure == JACOBIANS["two factors"].structure
@@ -348,6 +357,16 @@ class TestNumPy:
         with pytest.raises(TypeError, match="row by row"):
             iter(cr.jacobian(np.tanh)(np.ones(2000)))
         assert len(j) == 3
+
+
+@pytest.mark.parametrize("name", ["layer", "gather", "softmax", "cumsum", "gradient"])
+def test_copies_and_pickles(name):
+    j = JACOBIANS[name].with_layout("denominator")
+    for k in (copy.copy(j), copy.deepcopy(j), pickle.loads(pickle.dumps(j))):
+        same(k, j)
+        assert (k.structure, k.layout, k.nbytes) == (j.structure, j.layout, j.nbytes)
+    lazy = pickle.dumps(cr.jacobian(FUNCTIONS[name][0])(FUNCTIONS[name][1]))
+    same(pickle.loads(lazy), JACOBIANS[name])
 
 
 class TestTraced:

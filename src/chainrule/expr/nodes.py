@@ -168,6 +168,9 @@ class Leaf(Node):
         found.slot = slot
         return _intern(key, found)  # type: ignore[no-any-return]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Leaf, (self.slot, self.shape, self.dtype)
+
 
 class Const(Node):
     """A Python scalar, 0-d.  Its ``dtype`` is what NumPy would give it alone."""
@@ -236,6 +239,10 @@ class Term(Node):
         found.out = out
         found.constraints = constraints
         return _intern(key, found)  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fixed = self.shape, self.dtype, self.coef, self.extents
+        return Term, (*fixed, self.factors, self.out, self.constraints)
 
 
 class Sum(Node):

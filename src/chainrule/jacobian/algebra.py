@@ -23,7 +23,7 @@ from ..simplify.terms import derived
 from .matrices import from_matrix
 from .memory import check_size
 from .sparse import csr, entries
-from .terms import differing, rebuilt, scaled, with_out
+from .terms import both_bound, differing, rebuilt, scaled, with_out
 from .values import bound_operand, continues, value_of
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def contract(jacobian: Jacobian, value: Any, group: Literal["out", "in"]) -> Any
 
 def compose(outer: Jacobian, inner: Jacobian) -> Jacobian:
     """The chain rule: ``outer`` after ``inner``, whose shapes fit."""
-    mine, bindings = outer._bound()
-    theirs, more = inner._bound(len(outer._values) + 1)
+    mine, theirs, bindings = both_bound(outer, inner)
     n_out, n_mid, n_in = len(outer.out_shape), len(outer.in_shape), len(inner.in_shape)
     labels = tuple(range(n_out + n_mid + n_in))
     shape = outer.out_shape + inner.in_shape
@@ -83,7 +82,7 @@ def compose(outer: Jacobian, inner: Jacobian) -> Jacobian:
             node = draft.term()
             if node is not None:
                 made.append(compress(node))
-    if _tables_meet(made, [*mine, *theirs]) and not _traced({**bindings, **more}):
+    if _tables_meet(made, [*mine, *theirs]) and not _traced(bindings):
         # rows found by one table meet columns found by another: SciPy matches them by hashing
         numerator = [j.with_layout("numerator").to_sparse() for j in (outer, inner)]
         product = from_matrix(
@@ -93,7 +92,7 @@ def compose(outer: Jacobian, inner: Jacobian) -> Jacobian:
     return rebuilt(
         type(outer),
         made,
-        {**bindings, **more},
+        bindings,
         outer.out_shape,
         inner.in_shape,
         dtype,
@@ -151,12 +150,10 @@ def plus(left: Jacobian, right: Any, sign: int) -> Jacobian:
             f"J + K: J maps {left.in_shape} to {left.out_shape}, K {other.in_shape} to "
             f"{other.out_shape} ({differing(left.shape, other.shape)})"
         )
-    mine, bindings = left._bound()
-    theirs, more = other._bound(len(left._values) + 1)
+    mine, theirs, bindings = both_bound(left, other)
     dtype = np.result_type(left.dtype, other.dtype)
     terms = [*(scaled(t, 1, dtype) for t in mine), *(scaled(t, sign, dtype) for t in theirs)]
-    both = {**bindings, **more}
-    return rebuilt(type(left), terms, both, left.out_shape, left.in_shape, dtype, left.layout)
+    return rebuilt(type(left), terms, bindings, left.out_shape, left.in_shape, dtype, left.layout)
 
 
 def _summand(left: Jacobian, right: Any) -> Jacobian:
@@ -208,14 +205,14 @@ def times(jacobian: Jacobian, factor: Any) -> Jacobian:
                 f"{factor.shape} ({factor.layout} layout): "
                 + differing(jacobian.shape, factor.shape)
             )
-        theirs, more = factor._bound(len(jacobian._values) + 1)
+        mine, theirs, bindings = both_bound(jacobian, factor)
         factors = [(t, labels) for t in theirs]
     else:
         array = factor if continues(factor) else np.asarray(factor)
         if array.dtype.kind not in "biufc":
             raise TypeError(f"a Jacobian cannot be multiplied by {type(factor).__name__}")
         subs = _broadcast_subs(array.shape, jacobian.shape, shown)
-        leaf, more = bound_operand(array, len(jacobian._values), {})
+        leaf, bindings = bound_operand(array, len(jacobian._values), bindings)
         factors = [(leaf, subs)]
     dtype = np.result_type(jacobian.dtype, factor.dtype if isinstance(factor, kind) else leaf.dtype)
     shape = jacobian.out_shape + jacobian.in_shape
@@ -230,8 +227,9 @@ def times(jacobian: Jacobian, factor: Any) -> Jacobian:
             product = draft.term()
             if product is not None:
                 made.append(compress(product))
-    both = {**bindings, **more}
-    return rebuilt(kind, made, both, jacobian.out_shape, jacobian.in_shape, dtype, jacobian.layout)
+    return rebuilt(
+        kind, made, bindings, jacobian.out_shape, jacobian.in_shape, dtype, jacobian.layout
+    )
 
 
 def _broadcast_subs(

@@ -210,6 +210,14 @@ class Jacobian(Protocols):
             f"dense {readable(self.dense_nbytes)})"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold the values of the factors (and nothing of the trace)."""
+        groups = self.out_shape, self.in_shape
+        return (
+            Jacobian,
+            (self._terms, self._values, *groups, self.dtype, self.layout, self._report),
+        )
+
     # -- as a number or a sequence ------------------------------------------------------------
     def __len__(self) -> int:
         if not self.shape:
@@ -329,7 +337,7 @@ class Jacobian(Protocols):
         >>> v = np.ones((9, 2))
         >>> H = cr.hessian(lambda u: np.sum((u @ v.T) ** 2) + np.sum(u**2))(np.ones((4, 2)))
         >>> H.factorize().method
-        'axes apart: identity on out axis 0, Cholesky of 2 x 2 on out axis 1'
+        'axes apart: identity on out axis 0, dense Cholesky of 2 x 2 on out axis 1'
         """
         return factorize(self, max_bytes)
 

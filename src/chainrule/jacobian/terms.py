@@ -20,7 +20,16 @@ from .values import factor_values
 if TYPE_CHECKING:
     from .object import Jacobian, Layout
 
-__all__ = ["bound", "differing", "factor_nodes", "over", "rebuilt", "scaled", "with_out"]
+__all__ = [
+    "both_bound",
+    "bound",
+    "differing",
+    "factor_nodes",
+    "over",
+    "rebuilt",
+    "scaled",
+    "with_out",
+]
 
 
 def differing(first: Sequence[int], second: Sequence[int]) -> str:
@@ -58,6 +67,22 @@ def bound(
         return list(terms), {n: values[n.slot] for n in found}
     moved: dict[Node, Node] = {n: Leaf(n.slot + offset, n.shape, n.dtype) for n in found}
     return over(terms, moved), {moved[n]: values[n.slot] for n in found}
+
+
+def both_bound(left: Jacobian, right: Jacobian) -> tuple[list[Term], list[Term], dict[Node, Any]]:
+    """The terms of both over leaves of their own, one leaf for an array that both hold."""
+    mine, bindings = left._bound()
+    theirs, more = right._bound(len(left._values) + 1)
+    held = {(id(value), leaf.shape, leaf.dtype): leaf for leaf, value in bindings.items()}
+    shared: dict[Node, Node] = {}
+    for leaf, value in more.items():
+        known = held.get((id(value), leaf.shape, leaf.dtype))
+        if known is not None:
+            shared[leaf] = known
+    if shared:
+        theirs = over(theirs, shared)
+        more = {leaf: value for leaf, value in more.items() if leaf not in shared}
+    return mine, theirs, {**bindings, **more}
 
 
 def scaled(term: Term, number: Scalar, dtype: np.dtype[Any] | None = None) -> Term:
