@@ -305,8 +305,29 @@ def test_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert text.endswith("✓ code for numpy: executed\n")
 
 
+def test_graph(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "v1 = x w  (N, M)" in output(capsys, "graph", *LAYER)
+    path = tmp_path / "graph.svg"
+    small = ["tanh(x @ w)", "-s", "x=1,2", "-s", "w=2,3", "--level", "scalar"]
+    assert output(capsys, "graph", *small, "-o", str(path)) == f"wrote {path}\n"
+    assert path.read_text(encoding="utf-8").startswith("<svg")
+    assert output(capsys, "graph", *small, "-f", "dot").startswith("digraph")
+    assert "1 − y₁₁²" in output(capsys, "graph", *small, "--derivative", "edges", "-f", "svg")
+
+
+def test_annotations_of_a_file_are_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "annotated.py"
+    path.write_text(
+        "from __future__ import annotations\nimport numpy as np\n\n"
+        "def f(x: Float[Array, 'N D'], w: Float[Array, 'D']):\n    return np.sum((x @ w)**2)\n"
+    )
+    assert "∂L/∂w = 2 xᵀ x w" in output(capsys, "derive", f"{path}:f")
+    assert "N = 64, D = 32" in output(capsys, "explain", f"{path}:f")
+    assert "reverse" in output(capsys, "plan", f"{path}:f", "--size", "N=4,D=3")
+
+
 # -- wrong input ----------------------------------------------------------------------------------
-@pytest.mark.parametrize("command", ["derive", "explain", "plan", "check"])
+@pytest.mark.parametrize("command", ["derive", "explain", "plan", "check", "graph"])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -409,6 +430,9 @@ def test_wrong_options(
         ),
         (["plan", *LINEAR], "costs are counted for numbers: give N, D, M by --size N=64,D=32,M=16"),
         (["plan", *LINEAR, "--size", "N=2,D=2,M=2,K=2"], "--size K=…: the names of sizes are N, D"),
+        (["graph", *LINEAR, "--level", "scalar"], "level='scalar' needs numbers, not the sizes N"),
+        (["graph", "x", "-s", "x=90,90", "--level", "scalar"], "the graph at level='scalar' has"),
+        (["graph", *LINEAR, "-o", "graph.png"], "--output graph.png: use the ending .svg, .dot"),
         (["plan", *LINEAR, "--size", "N=2,D=2,M=2", "-w", "v"], "--wrt 'v': the arguments are x"),
     ],
 )
@@ -433,7 +457,7 @@ def test_a_backend_that_is_missing(
     assert message == "jax is not installed; install it with: pip install 'chainrule[jax]'\n"
 
 
-@pytest.mark.parametrize("command", ["derive", "explain", "plan", "check"])
+@pytest.mark.parametrize("command", ["derive", "explain", "plan", "check", "graph"])
 def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

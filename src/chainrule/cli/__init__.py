@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from chainrule.cli import check_command, derive_command, explain_command, plan_command, train
+from chainrule.cli import (
+    check_command,
+    derive_command,
+    explain_command,
+    graph_command,
+    plan_command,
+    train,
+)
 from chainrule.cli.command import Command, CommandError
 
 #: The subcommands, in the order in which the help shows them.
@@ -20,6 +27,7 @@ COMMANDS: tuple[Command, ...] = (
     explain_command,
     plan_command,
     check_command,
+    graph_command,
     train,
 )
 

@@ -20,6 +20,7 @@ from chainrule.cli.command import CommandError
 from chainrule.cli.expression import ExpressionError, parse
 from chainrule.cli.expression.errors import suggestion
 from chainrule.derive import Derivation, derive
+from chainrule.derive.signature import read_signature
 from chainrule.formula.shapes import Dims, named_extents, rebuild, walk
 from chainrule.formula.shapes import parse as parse_shape
 
@@ -28,8 +29,8 @@ __all__ = ["Subject", "add_subject", "explained_errors", "read_subject"]
 _FUNCTION = re.compile(r"(?P<path>.+\.py):(?P<name>[^\W\d]\w*)", re.DOTALL)
 
 
-def add_subject(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say what is derived."""
+def add_subject(parser: argparse.ArgumentParser, derivative: bool = True) -> None:
+    """The arguments that say what is derived (or only drawn)."""
     add = parser.add_argument
     add("source", metavar="SOURCE", help="an expression, 'tanh(x @ w + b)', or file.py:function")
     add(
@@ -43,6 +44,9 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
         help="the shape of an argument: x=N,D or x=64,4096, x= for a number; for a leaf of a "
         "dictionary params.w=D,M (repeat for each)",
     )
+    parser.set_defaults(wrt=None, layout="numerator", convention="column")
+    if not derivative:
+        return
     add(
         "-w",
         "--wrt",
@@ -150,6 +154,8 @@ def read_subject(args: argparse.Namespace) -> Subject:
         function = _function(Path(match["path"]).expanduser(), match["name"])
         title = match["name"]
         _check_names(function, title, shapes)
+        with explained_errors(title):
+            shapes = read_signature(function, shapes).trees  # annotations are read as well
     else:
         _refuse_file(args.source)
         dotted = [name for name, _ in args.shapes if "." in name]
