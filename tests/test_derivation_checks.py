@@ -112,3 +112,25 @@ def test_ranges_of_named_extents_are_indices_but_no_values():
     assert derivation.gradients["Z"].index == "[c = labels[n]]"
     with pytest.raises(TypeError, match=r"np\.arange of a named extent is used as a value"):
         cr.derive(lambda x: x * np.arange(x.size), x="N")
+
+
+# -- what stands in the way -------------------------------------------------------------------
+def test_an_operation_without_a_closed_form_is_named_and_the_form_up_to_it_given():
+    def spectrum(W, x):
+        z = W @ x
+        return np.abs(np.fft.fft(z))
+
+    with pytest.raises(cr.TraceError, match=r"numpy\.fft\.fft is not supported") as caught:
+        cr.derive(spectrum, W="M N", x="N")
+    partial = caught.value.partial
+    assert {k: g.text for k, g in partial.gradients.items()} == {"W": "G xᵀ", "x": "Wᵀ G"}
+    assert partial.value.name == "z"
+    assert partial.jacobians["x"].text == "W"
+    assert "G = ∂L/∂z (M)" in caught.value.__notes__[0]
+    assert "spectrum" in str(partial)
+
+
+def test_an_operation_on_an_argument_itself_has_no_part_before_it():
+    with pytest.raises(cr.TraceError, match=r"numpy\.fft\.fft") as caught:
+        cr.derive(lambda x: np.abs(np.fft.fft(x)), x="N")
+    assert caught.value.partial is None

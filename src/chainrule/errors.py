@@ -6,6 +6,7 @@ import importlib
 import linecache
 import os
 import sys
+from typing import Any
 
 __all__ = [
     "DerivativeError",
@@ -21,7 +22,12 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class TraceError(TypeError):
-    """Something in the user's function cannot be traced; the message shows line and way out."""
+    """Something in the user's function cannot be traced; the message shows line and way out.
+
+    ``partial``: from :func:`chainrule.derive`, the derivation up to the operation, if there is one.
+    """
+
+    partial: Any = None
 
 
 class EscapedTracerError(TraceError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
+from ..errors import TraceError
 from ..formula.derivation import (
     Convention,
     Definition,
@@ -13,6 +14,7 @@ from ..formula.derivation import (
     JacobianForm,
     Layout,
 )
+from .partial import with_partial
 from .signature import read_signature
 from .vectorizing import Vectorized, vectorize
 from .writer import Options
@@ -55,6 +57,9 @@ def derive(
     ``layout`` orders the axes of Jacobians: out + in ("numerator") or in + out ("denominator");
     ``convention`` says whether vectors are columns, and vec stacks columns, or both are rows.
 
+    Where an operation has no closed form, the TraceError that names it and the line has an
+    attribute ``partial``: the derivation up to its operand, if there is one.
+
     What is printed has been evaluated at random sizes and values and compared with the derivative,
     unless ``check=False``.
 
@@ -71,4 +76,7 @@ def derive(
             raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}, not {value!r}")
     options = Options(layout, convention, check)
     signature = read_signature(f, {**(shapes or {}), **more_shapes})
-    return written(signature, wrt, options).derivation
+    try:
+        return written(signature, wrt, options).derivation
+    except TraceError as error:
+        raise with_partial(error, signature, wrt, options) from None

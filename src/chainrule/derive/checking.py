@@ -123,8 +123,10 @@ class Checker:
         captured: Mapping[str, Any],
         derivation: Derivation,
         pools: Sequence[Sequence[int]] = POOLS,
+        partly: bool = False,
     ) -> None:
         self.pools = pools
+        self.partly = partly  # numbers alone do not stop where tracing does
         self.signature = signature
         self.symbols = symbols
         self.captured = captured
@@ -255,7 +257,8 @@ class Checker:
         held: list[dict[str, int]] = []
         failed: list[tuple[dict[str, int], Exception]] = []
         for point, (cotangent, _, *expected) in self.points(measure, most=len(self.pools)):
-            self._differences(point, wanted, cotangent, expected)
+            if not self.partly:
+                self._differences(point, wanted, cotangent, expected)
             env = self.env(point)
             if derivation.arriving is not None:
                 env = env._replace(values={**env.values, derivation.arriving[0]: cotangent})

@@ -319,7 +319,8 @@ class Writer:
     def checker(self) -> Checker:
         """Compares what is written with numbers."""
         pools = POOLS if self.loops is None else LOOP_POOLS
-        return Checker(self.signature, self.symbols, self.captured, self.derivation, pools)
+        partly = getattr(self.signature.function, "partly", False)
+        return Checker(self.signature, self.symbols, self.captured, self.derivation, pools, partly)
 
     def check(self, backends: Sequence[str] = ()) -> None:
         """Compare everything that has been written with numbers, emitted code among it."""
