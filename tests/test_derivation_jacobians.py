@@ -96,6 +96,12 @@ def test_the_layouts_of_a_layer():
     assert denominator.jacobians["x"].text == "Wᵀ"
     assert denominator.jacobians["W"].text == "x ⊗ I"
     assert "denominator layout" in str(denominator)
+    assert str(denominator.jacobians).splitlines() == [
+        "(denominator layout: in, out; vectors are columns, vec stacks columns)",
+        "∂y/∂vec(W) = x ⊗ I",
+        "∂y/∂x = Wᵀ",
+        "∂y/∂b = I",
+    ]
     assert "layout" not in str(numerator)
     assert denominator.jacobians["x"].shape == ("N", "T")
     assert denominator.gradients["x"].text == numerator.gradients["x"].text == "Wᵀ G"
@@ -226,6 +232,11 @@ def test_against_jax():
     h = np.tanh(W1 @ x)
     expected = np.asarray(jax.jacobian(same)(x, W1, W2))
     np.testing.assert_allclose(W2 @ np.diag(1 - h**2) @ W1, expected, atol=1e-12)
+
+
+def test_the_hessian_of_a_vector_valued_function_of_several_arguments():
+    with pytest.raises(ValueError, match="no scalar"):
+        _ = cr.derive(linear, x="N D", w="D M").hessian
 
 
 def test_a_wrong_jacobian_is_found():

@@ -59,6 +59,13 @@ class Options:
     convention: Convention = "column"
     check: bool = True
 
+    @property
+    def said(self) -> str:
+        """Layout and convention in words."""
+        order = "out, in" if self.layout == "numerator" else "in, out"
+        lines = "columns" if self.convention == "column" else "rows"
+        return f"{self.layout} layout: {order}; vectors are {lines}, vec stacks {lines}"
+
 
 class Writer:
     """Writes the derivatives of one function; what it names once keeps its name."""
@@ -184,6 +191,7 @@ class Writer:
         self._same(one, other)
         keys = [((self.value_name, self.symbols[k]), k) for k in self.wanted]
         forms: Forms[JacobianForm] = Forms()
+        forms.note = self.options.said
         forms.parts, written = self._networks(one, other, keys, self.value.ndim)
         for k, form in zip(self.wanted, written, strict=True):
             forms[self.signature.paths[k]] = form
@@ -204,6 +212,7 @@ class Writer:
         pairs = [(i, j) for i in self.wanted for j in self.wanted]
         keys = [((self.output, self.symbols[i], self.symbols[j]), j) for i, j in pairs]
         hessians = Hessians()
+        hessians.note = self.options.said
         leads = [len(self.signature.dims[i]) for i, _ in pairs]
         hessians.parts, written = self._networks(one, other, keys, *leads)
         paths = self.signature.paths

@@ -171,10 +171,12 @@ Derivative = TypeVar("Derivative", bound=Definition)
 class Forms(dict[str, Derivative], Generic[Derivative]):
     """Closed forms by path (``params.w1``); a last part that is unique (``w1``) works as well.
 
-    ``parts`` are the definitions they use beyond those of the gradients.
+    ``parts`` are the definitions they use beyond those of the gradients, ``note`` says in which
+    layout and convention they are written.
     """
 
     parts: tuple[Definition, ...] = ()
+    note: str = ""
 
     def __missing__(self, key: str) -> Derivative:
         found = [g for path, g in self.items() if path.split(".")[-1] == key]
@@ -183,7 +185,8 @@ class Forms(dict[str, Derivative], Generic[Derivative]):
         raise KeyError(f"{key!r}; there are {', '.join(self)}")
 
     def __str__(self) -> str:
-        return "\n".join(map(str, (*self.parts, *self.values())))
+        head = [f"({self.note})"] if self.note else []
+        return "\n".join([*head, *map(str, (*self.parts, *self.values()))])
 
     def _repr_html_(self) -> str:
         return equations((*self.parts, *self.values()))
@@ -197,6 +200,7 @@ class Hessians(dict[tuple[str, str], JacobianForm]):
     """Second derivatives by pairs of paths; ``hessians["x"]`` is ``hessians["x", "x"]``."""
 
     parts: tuple[Definition, ...] = ()
+    note: str = ""
 
     def __missing__(self, key: str | tuple[str, str]) -> JacobianForm:
         pair = (key, key) if isinstance(key, str) else key
@@ -210,7 +214,8 @@ class Hessians(dict[tuple[str, str], JacobianForm]):
         raise KeyError(f"{key!r}; there are {', '.join(map(str, self))}")
 
     def __str__(self) -> str:
-        return "\n".join(map(str, (*self.parts, *self.values())))
+        head = [f"({self.note})"] if self.note else []
+        return "\n".join([*head, *map(str, (*self.parts, *self.values()))])
 
     def _repr_html_(self) -> str:
         return equations((*self.parts, *self.values()))
@@ -281,7 +286,7 @@ class Derivation:
     @property
     def hessian(self) -> JacobianForm:
         """The Hessian of a scalar function of one argument (of the one in ``wrt``)."""
-        if len(self.gradients) != 1:
+        if len(self.gradients) != 1 and not self.value.shape:
             names = ", ".join(self.gradients)
             raise AttributeError(
                 f"there are several arguments ({names}): take .hessians[...] by name, or derive "
