@@ -242,7 +242,7 @@ def test_the_hessian_of_a_vector_valued_function_of_several_arguments():
 def test_a_wrong_jacobian_is_found():
     derivation = cr.derive(linear, x="N D", w="D M")
     right, other = derivation.jacobians["x"], derivation.jacobians["w"]
-    checker = derivation.author._checker()
+    checker = derivation.author.checker()
     object.__setattr__(right, "notation", other.notation)
     with pytest.raises(cr.DerivativeError, match=r"∂vec\(y\)/∂vec\(x\)"):
         checker.jacobians((), [right, other], [0, 1])

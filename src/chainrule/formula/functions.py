@@ -41,8 +41,8 @@ FUNCTIONS |= {
     "greater": Style("[⟨⟩ > ⟨⟩]", r"[⟨⟩ > ⟨⟩]"),
     "greater_equal": Style("[⟨⟩ ≥ ⟨⟩]", r"[⟨⟩ \ge ⟨⟩]"),
     "logical_not": Style("¬⟨⟩", r"\lnot ⟨⟩", HADAMARD),
-    "logical_and": Style("⟨⟩ ∧ ⟨⟩", r"⟨⟩ \land ⟨⟩", HADAMARD),
-    "logical_or": Style("⟨⟩ ∨ ⟨⟩", r"⟨⟩ \lor ⟨⟩", HADAMARD),
+    "logical_and": Style("(⟨⟩ ∧ ⟨⟩)", r"\left(⟨⟩ \land ⟨⟩\right)"),
+    "logical_or": Style("(⟨⟩ ∨ ⟨⟩)", r"\left(⟨⟩ \lor ⟨⟩\right)"),
     "logabsdet": Style("log|det ⟨⟩|", r"\log\left|\det ⟨⟩\right|"),
 }
 

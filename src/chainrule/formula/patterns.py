@@ -386,8 +386,12 @@ def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quanti
 
 
 def _logical_not(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
-    """``¬[a = b]`` of a guard against 0/0 is 1 wherever the formula is finite."""
+    """``¬[a = b]``, ``¬([a = b] ∧ isinf(a))``: guards of 0/0, ∞ − ∞, 1 where all is finite."""
     (condition,) = args
+    if isinstance(condition, Fun) and condition.op == "logical_and":
+        guards = [a.op for a in condition.args if isinstance(a, Fun)]
+        if "isinf" in guards:
+            return algebra.scaled(ONE, Num(ONE), shape)
     if isinstance(condition, Fun) and condition.op == "equal":
         return algebra.scaled(ONE, Num(ONE), shape)
     return None
