@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -24,10 +24,11 @@ from ..lower.kernels import index_grid
 from .bands import Band, Placed, bands_of, placed
 from .pieces import Array, Piece
 
-__all__ = ["Arrangement", "apart", "arranged", "written"]
+__all__ = ["Arrangement", "Source", "apart", "arranged", "written"]
 
 _MOST_CELLS = 4096  # times the pieces in each
 _FEW = 8  # leaps within a row that are worth a piece each
+_PICKED = 1 << 17  # entries up to so many are picked at once
 _KEPT = 1 << 20  # columns of up to so many entries are kept with the arrangement
 
 
@@ -82,7 +83,8 @@ class Arrangement:
     """How all entries are written; ``counts``: a view of the rows' numbers of entries, and these.
 
     ``pattern`` holds columns and pointers once they are known, where they are few and look nothing
-    up: the next matrix of this form has the same.
+    up: the next matrix of this form has the same.  ``picks`` says which of all values in a row each
+    entry is, where the views would be many and short.
     """
 
     slots: list[_Slots]
@@ -90,6 +92,16 @@ class Arrangement:
     size: int
     masked: bool
     pattern: tuple[Array, Array] | None = None
+    picks: Array | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether every entry is one value, and entries are few: they can be picked in one go."""
+        return (
+            not self.masked
+            and self.size <= _PICKED
+            and all(s.fresh and len(s.parts) == 1 for s in self.slots)
+        )
 
 
 def arranged(pieces: Sequence[Piece], shape: tuple[int, int]) -> Arrangement | None:
@@ -138,6 +150,18 @@ def _row_groups(every: Sequence[Placed]) -> list[list[Placed]]:
         groups[-1].append(one)
         top = max(top, one.high)
     return groups
+
+
+class Source(NamedTuple):
+    """The values of a term: broadcastable to its box of labels, and where they are entries."""
+
+    values: Array
+    box: tuple[int, ...]
+    mask: Array | None
+
+    @property
+    def over_box(self) -> Array:
+        return np.broadcast_to(self.values, self.box)
 
 
 # -- digits ---------------------------------------------------------------------------------------
@@ -314,7 +338,7 @@ def _slots(band: Band, first: int, down: Mapping[int, int]) -> _Slots:
 # -- writing --------------------------------------------------------------------------------------
 def written(
     arrangement: Arrangement,
-    sources: Sequence[tuple[Array, Array | None]],
+    sources: Sequence[Source],
     shape: tuple[int, int],
     dtype: np.dtype[Any],
     index: np.dtype[Any],
@@ -322,13 +346,52 @@ def written(
 ) -> scipy.sparse.csr_array[Any]:
     """The CSR array of an arrangement under values (and masks) of its sources."""
     columns, pointers = _pattern(arrangement, shape[0], index, tables)
-    data = np.empty(arrangement.size, dtype)
-    present = np.zeros(arrangement.size, bool) if arrangement.masked else None
+    if arrangement.plain:
+        if arrangement.picks is None:
+            arrangement.picks = _picks(arrangement, sources)
+        flat = np.concatenate([np.ravel(source.values) for source in sources])
+        data = flat.take(arrangement.picks).astype(dtype, copy=False)
+    else:
+        data = np.empty(arrangement.size, dtype)
+        present = np.zeros(arrangement.size, bool) if arrangement.masked else None
+        _write(arrangement, [(s.over_box, s.mask) for s in sources], data, present)
+        if present is not None:
+            data, columns = data[present], columns[present]
+            kept = np.zeros(arrangement.size + 1, index)
+            np.cumsum(present, out=kept[1:])
+            pointers = kept[pointers]
+    made: scipy.sparse.csr_array[Any] = scipy.sparse.csr_array(
+        (data, columns, pointers), shape=shape
+    )
+    made.has_canonical_format = True
+    return made
+
+
+def _picks(arrangement: Arrangement, sources: Sequence[Source]) -> Array:
+    """For each entry its number among the values of all sources: the numbers, written likewise."""
+    numbers: list[tuple[Array, Array | None]] = []
+    first = 0
+    for source in sources:
+        count = np.size(source.values)
+        own = np.arange(first, first + count).reshape(np.shape(source.values))
+        numbers.append((np.broadcast_to(own, source.box), None))
+        first += count
+    picks = np.empty(arrangement.size, np.intp)
+    _write(arrangement, numbers, picks, None)
+    return picks
+
+
+def _write(
+    arrangement: Arrangement,
+    arrays: Sequence[tuple[Array, Array | None]],
+    data: Array,
+    present: Array | None,
+) -> None:
     for slots in arrangement.slots:
         if not slots.fresh:
             slots.view.of(data)[...] = 0
         for part in slots.parts:
-            values, mask = sources[part.piece.source]
+            values, mask = arrays[part.piece.source]
             target, value = part.view.of(data), part.values(values)
             if mask is not None:
                 assert present is not None
@@ -342,16 +405,6 @@ def written(
                 target[...] = value
             if present is not None:
                 part.view.of(present)[...] = True
-    if present is not None:
-        data, columns = data[present], columns[present]
-        kept = np.zeros(arrangement.size + 1, index)
-        np.cumsum(present, out=kept[1:])
-        pointers = kept[pointers]
-    made: scipy.sparse.csr_array[Any] = scipy.sparse.csr_array(
-        (data, columns, pointers), shape=shape
-    )
-    made.has_canonical_format = True
-    return made
 
 
 def _pattern(

@@ -19,7 +19,7 @@ from ..expr.nodes import Node, Term
 from ..expr.subs import bounds, labels_of, parts_of, ravel
 from ..lower.kernels import index_grid
 from ..lower.run import Cache
-from .grids import Arrangement, apart, arranged, written
+from .grids import Arrangement, Source, apart, arranged, written
 from .memory import check_size
 from .pieces import Array, Piece, linear
 from .values import continues, value_of
@@ -70,7 +70,7 @@ def csr(jacobian: Jacobian, max_bytes: int | None = None) -> scipy.sparse.csr_ar
     if not terms:
         return scipy.sparse.csr_array(shape, dtype=jacobian.dtype)
     sources = [
-        (np.broadcast_to(_values(t, boxes[t], bindings), boxes[t]), _mask(t, boxes[t], bindings))
+        Source(_values(t, boxes[t], bindings), boxes[t], _mask(t, boxes[t], bindings))
         for t in terms
     ]
     key = tuple(terms), jacobian.out_shape, jacobian.in_shape, denominator
@@ -213,7 +213,7 @@ def _mask(term: Term, box: tuple[int, ...], bindings: Mapping[Node, Any]) -> Arr
 # -- coordinates, sorted ------------------------------------------------------------------------
 def _sorted(
     pieces: Sequence[Piece],
-    sources: Sequence[tuple[Array, Array | None]],
+    sources: Sequence[Source],
     shape: tuple[int, int],
     dtype: np.dtype[Any],
     index: np.dtype[Any],
@@ -223,7 +223,8 @@ def _sorted(
     rows, columns = np.empty(count, index), np.empty(count, index)
     data = np.empty(count, dtype)
     used = 0
-    for piece, (values, mask) in zip(pieces, sources, strict=True):
+    for piece, source in zip(pieces, sources, strict=True):
+        values, mask = source.over_box, source.mask
         labels = range(len(piece.extents))
         found = [
             index_grid(sub, labels, piece.extents, False, None, tables)
@@ -231,12 +232,12 @@ def _sorted(
         ]
         if mask is None:
             size = prod(piece.extents)
-            for target, source in zip((rows, columns, data), (*found, values), strict=True):
-                target[used : used + size].reshape(piece.extents)[...] = source
+            for target, given in zip((rows, columns, data), (*found, values), strict=True):
+                target[used : used + size].reshape(piece.extents)[...] = given
         else:
             size = int(np.count_nonzero(mask))
-            for target, source in zip((rows, columns, data), (*found, values), strict=True):
-                target[used : used + size] = source[mask]
+            for target, given in zip((rows, columns, data), (*found, values), strict=True):
+                target[used : used + size] = given[mask]
         used += size
     made = scipy.sparse.coo_array((data[:used], (rows[:used], columns[:used])), shape=shape).tocsr()
     made.sum_duplicates()
