@@ -11,7 +11,7 @@ from cases import CASES
 from oracle import arguments, copies, under, weights
 
 # every case in turn, spread over the table; JAX compiles each program anew, so it gets fewer
-SELECTED = {"torch": CASES[::5], "jax": CASES[3::24]}
+SELECTED = {"torch": CASES[::8], "jax": CASES[3::32]}
 
 BACKENDS = ["jax", "torch"]
 

@@ -84,6 +84,11 @@ PROGRAMS = {
     # linear algebra
     "solve": (lambda A, B: np.linalg.solve(A, B), {"A": "N N", "B": "N K"}),
     "inverse": (lambda A: np.linalg.inv(A), {"A": "N N"}),
+    "log of a triangle": (
+        lambda A: np.sum(np.log(np.diag(np.linalg.cholesky(A)))),
+        {"A": "N N"},
+    ),
+    "diagonal below": (lambda A, x: np.sum(x / np.diag(A)), {"A": "N N", "x": "N"}),
     "determinant": (lambda A: np.linalg.slogdet(A)[1] + np.linalg.det(A), {"A": "N N"}),
     "cholesky": (lambda A: np.linalg.cholesky(A), {"A": "N N"}),
     "eigenvalues": (lambda A: np.linalg.eigvalsh(A), {"A": "N N"}),
@@ -157,8 +162,13 @@ def derived(name):
     return f, cr.derive(f, **shapes, check=False)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "jax", "torch"])
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        *itertools.product(PROGRAMS, ["numpy", "torch"]),
+        *itertools.product(list(PROGRAMS)[::3], ["jax"]),  # the corpus runs there as a whole
+    ],
+)
 def test_emitted_code_computes_value_and_gradients(name, backend):
     converter(backend)
     f, derivation = derived(name)
@@ -166,7 +176,7 @@ def test_emitted_code_computes_value_and_gradients(name, backend):
     assert "chainrule" not in source
     values = draw(derivation.arguments)
     compared(source, backend, f, values)
-    if backend != "jax":  # JAX compiles each operation anew for each dtype
+    if backend == "numpy":
         compared(source, backend, f, values, "float32")
 
 

@@ -368,12 +368,36 @@ class Lowering:
             return self.kinds.get(q.name) in ("i", "u")
         return isinstance(q, Fun) and q.op in _INDICES
 
-    def _operand(self, reader: Reader, q: Quantity, subs: tuple[Index, ...]) -> Operand:
+    def _on_diagonal(self, q: Quantity, subs: tuple[Index, ...]) -> bool:
+        """A function read on a diagonal is applied there only: ``log`` of a triangle has no value
+        elsewhere."""
+        labels = [s for s in subs if isinstance(s, int)]
+        return (
+            isinstance(q, Fun)
+            and not q.whole
+            and q not in self.bound
+            and len(q.args) == 1
+            and q.op not in _TESTS
+            and self.uses[q] <= 1
+            and len(set(labels)) < len(labels)
+            and self._stable(q) is None
+            and q.op != "astype"
+        )
+
+    def _operand(
+        self, reader: Reader, product: Prod, q: Quantity, subs: tuple[Index, ...]
+    ) -> Operand:
         below = isinstance(q, Pow) and q.exponent < 0 and q not in self.bound
         if below:
             assert isinstance(q, Pow)
             base = self._number(q.base)
             value = Array(self._raised(base, -q.exponent), base.axes, base.scalar, base.units)
+        elif self._on_diagonal(q, subs):
+            assert isinstance(q, Fun)
+            inner = reader.read(self._number(q.args[0]), q.args[0].shape, subs)
+            inner = self._undoubled(inner, product, sums=False)
+            expr = self.target.function(q.op, [inner.expr], [False], q.params)
+            return Operand(expr, inner.labels)
         else:
             value = self.known[q]
         operand = reader.read(value, q.shape, subs)
@@ -383,7 +407,7 @@ class Lowering:
     def _product(self, whole: Prod) -> Array:
         q, extra = _without_repeats(self._through(whole))
         reader = Reader(self.target, q, self._tables(q), self.idents)
-        operands = [self._operand(reader, f, subs) for f, subs in q.factors]
+        operands = [self._operand(reader, q, f, subs) for f, subs in q.factors]
         cumulated = self._cumulated(q, operands)
         if cumulated is None:
             operands = [*operands, *self._masks(q, reader)]
@@ -450,26 +474,30 @@ class Lowering:
         coef = q.coef * inner.coef
         return Prod(q.shape, coef, inner.extents, inner.factors, out, inner.constraints)
 
-    def _undoubled(self, operand: Operand, q: Prod) -> Operand:
-        """A repeated label takes the diagonal."""
-        labels = operand.labels
-        named = [k for k in labels if k is not None]
+    def _undoubled(self, operand: Operand, q: Prod, sums: bool = True) -> Operand:
+        """A repeated label takes the diagonal (and its sum at once, where it ``sums``)."""
+        named = [k for k in operand.labels if k is not None]
         if len(set(named)) == len(named):
             return operand
         operand = operand.squeezed()
         labels = operand.labels
-        kept = {k for s in q.out for k in labels_in(s)}
-        places = sum(1 for _, subs in q.factors if any(labels[0] in labels_in(s) for s in subs))
         if len(labels) == 2:
-            if labels[0] not in kept and places == 1 and not q.constraints:
+            kept = {k for s in q.out for k in labels_in(s)}
+            places = sum(any(labels[0] in labels_in(s) for s in subs) for _, subs in q.factors)
+            alone = places == 1 and not q.constraints and labels[0] not in kept
+            if sums and alone and not operand.below and not operand.boolean:
                 return Operand(self.target.trace(operand.expr), ())
-            return Operand(self.target.diagonal(operand.expr), labels[:1], operand.boolean)
+            return replace(operand, expr=self.target.diagonal(operand.expr), labels=labels[:1])
         letters: dict[int | None, str] = {}
         for k in labels:
             letters.setdefault(k, chr(97 + len(letters)))
         inner = "".join(letters[k] for k in labels)
         equation = f"{inner}->{''.join(letters.values())}"
-        return Operand(self.target.einsum(equation, operand.expr), tuple(letters))
+        if operand.boolean:
+            operand = Operand(self.target.as_float(operand.expr), labels)
+        return replace(
+            operand, expr=self.target.einsum(equation, operand.expr), labels=tuple(letters)
+        )
 
     def _reduction(self, q: Prod, operands: list[Operand]) -> Array | None:
         """A sum or mean of one factor, with unit axes kept where the quantity has them."""
