@@ -403,3 +403,18 @@ def test_empty_arrays_stay_on_numpy():
     step = cr.compile(lambda x: np.exp(x), backend="native")
     assert step(np.zeros((0, 3))).shape == (0, 3)
     assert step.report() == ["numpy: no native form yet: empty arrays"]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_large_products_of_a_matrix_and_a_vector(dtype):
+    """One row or one column: the stride that BLAS is told is not read, but must be long enough."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(2000, 1000)).astype(dtype)
+    x, y = (rng.normal(size=n).astype(dtype) for n in a.shape[::-1])
+    for f, args in (
+        (lambda a, x: np.exp(a @ x / 100), (a, x)),
+        (lambda a, y: np.exp(y @ a / 100), (a, y)),
+        (lambda a, y: np.exp(a.T @ y / 100), (a, y)),
+    ):
+        found = cr.compile(f, backend="native")(*args)
+        np.testing.assert_allclose(found, f(*args), rtol=1e-4 if dtype is np.float32 else 1e-12)

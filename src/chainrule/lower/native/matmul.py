@@ -152,7 +152,9 @@ def _blas(c: Code, p: Product, pointers: list[str], gemm: int) -> None:
         return ("78", row) if column == 1 else ("84", column)  # 'N' or 'T'
 
     (letter_a, lead_a), (letter_b, lead_b) = form(p.a), form(p.b)
-    lead_a, lead_b = max(lead_a, 1), max(lead_b, 1)
+    # a matrix of one row (or column) has no stride of its own: BLAS asks for its length
+    lead_a = max(lead_a, p.k if letter_a == "78" else p.m)
+    lead_b = max(lead_b, p.n if letter_b == "78" else p.k)
     row_c = max(p.c.strides[-2], p.n)
     one, zero = "0x3FF0000000000000", "0x0000000000000000"
     arguments = [
