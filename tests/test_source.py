@@ -381,3 +381,10 @@ def test_checking_other_backends():
     pytest.importorskip("jax")
     pytest.importorskip("torch")
     cr.derive(layer, x="N D", w="D M", b="M").check(backends=("numpy", "jax", "torch"))
+
+
+def test_checking_a_backend_that_is_not_installed(monkeypatch):
+    derivation = cr.derive(layer, x="N D", w="D M", b="M")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'chainrule\[torch\]'"):
+        derivation.check(backends="torch")

@@ -13,6 +13,7 @@ from ..formula.derivation import Definition
 from ..formula.matrix import Matrices, NoMatrixForm
 from ..formula.quantity import Num, Quantity, Sym, ordered
 from ..formula.source import Named, Program, emit
+from ..lower.libraries import LIBRARIES, missing
 from ..transforms.first import vjp
 
 if TYPE_CHECKING:
@@ -147,6 +148,9 @@ def check_emitted(checker: Checker, program: Program, backend: str, wanted: Sequ
 
     Raises DerivativeError that names the function and by how much it is off.
     """
+    reason = missing(backend) if backend in LIBRARIES else None
+    if reason is not None:
+        raise ImportError(f"the {backend} code cannot be run: {reason}")
     functions = _running(emit(program, backend, "function", ("forward", "backward")), backend)
     convert = _converter(backend)
     rng = np.random.default_rng(3)

@@ -339,7 +339,7 @@ class Derivation:
             raise ValueError("this derivation stands alone: its function is not known")
         return self.author
 
-    def check(self, backends: Sequence[str] = ()) -> None:
+    def check(self, backends: str | Sequence[str] = ()) -> None:
         """Evaluate what is printed at random sizes and values and compare with the derivative.
 
         ``backends``: also run the emitted code of "numpy", "jax", "torch" (in float64), which
@@ -347,7 +347,7 @@ class Derivation:
         or function that is wrong, ImportError where a backend is missing.
         """
         if self.author is not None:
-            self.author.check(backends)
+            self.author.check((backends,) if isinstance(backends, str) else tuple(backends))
 
     def source(
         self,
