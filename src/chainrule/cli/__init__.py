@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from chainrule.cli import (
     check_command,
+    companion_command,
     derive_command,
     explain_command,
     graph_command,
@@ -28,6 +29,7 @@ COMMANDS: tuple[Command, ...] = (
     plan_command,
     check_command,
     graph_command,
+    companion_command,
     train,
 )
 
