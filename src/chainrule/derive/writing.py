@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import DerivativeError, TraceError
+from ..expr.pausing import collection_paused
 from ..formula.symbolic import FormulaError
 from ..simplify.reroll import PatternError
 from ..trace.session import ManyElements
@@ -24,6 +25,7 @@ __all__ = ["looped", "written"]
 _FEW = 4  # elements read one by one: more may be a loop
 
 
+@collection_paused()
 def written(signature: Signature, wrt: str | Sequence[str] | None, options: Options) -> Writer:
     """The writer of a derivation, checked if the options say so."""
     try:

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ..expr.nodes import Leaf, Node
+from ..expr.pausing import collection_paused
 from ..expr.walk import substitute_nodes, topological
 from .numpy_backend import NumpyProgram
 from .plan import make_plan
@@ -109,7 +110,8 @@ def program_for(outputs: Sequence[Node]) -> Program:
     key = tuple(outputs)
     program = _programs.get(key)
     if program is None:
-        program = Program(make_plan(outputs))
+        with collection_paused():
+            program = Program(make_plan(outputs))
         _programs.put(key, program)
     return program
 

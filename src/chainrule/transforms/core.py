@@ -13,6 +13,7 @@ import optree
 from ..chain.sweep import pullback, pushforward
 from ..errors import EscapedTracerError, located
 from ..expr.nodes import Leaf, Node
+from ..expr.pausing import collection_paused
 from ..expr.walk import leaves, substitute_nodes
 from ..lower.run import Cache, evaluate, evaluate_given
 from ..trace import functions as _functions
@@ -222,7 +223,8 @@ def _cached(kind: str, make: Callable[..., list[Node]], *groups: Sequence[Node])
     if found is None:
         session = require_session()
         before = session.slots
-        found = make(*groups)
+        with collection_paused():
+            found = make(*groups)
         if session.slots == before:  # a custom rule that captured arrays holds in this session only
             _derived.put(key, found)
     return list(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -99,12 +100,19 @@ def promoted(function: Any, values: Sequence[Any]) -> tuple[list[Node], Any]:
     if all(isinstance(n, Const) for n in nodes):
         nodes = [node_array(v) for v in values]
         kinds = [n.dtype for n in nodes]
-    loop = [np.dtype(bool) if k is bool else k for k in kinds]
-    resolved = function.resolve_dtypes((*loop, *[None] * function.nout))
+    resolved = _resolved(function, tuple(kinds))
     for i, (node, kind) in enumerate(zip(nodes, kinds, strict=True)):
         if isinstance(kind, type) and not isinstance(node, Const):
             nodes[i] = cast(node, resolved[i])
     return broadcast_nodes(nodes), resolved[len(nodes)]
+
+
+@lru_cache(maxsize=4096)
+def _resolved(function: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The dtypes of a ufunc's operands and results."""
+    loop = [np.dtype(bool) if k is bool else k for k in kinds]
+    found: tuple[Any, ...] = function.resolve_dtypes((*loop, *[None] * function.nout))
+    return found
 
 
 def all_weak(values: Sequence[Any]) -> bool:
