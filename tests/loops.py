@@ -277,3 +277,47 @@ def horner(a, x):
 
 def quadratic(x):
     return sum(x[(i * i) % 7] for i in range(len(x)))
+
+
+def apart(x, y):
+    n = len(x)
+    A = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            if i != j:
+                A[i, j] = (x[i] - y[j]) ** 2
+    return A
+
+
+def attention(q, k, v):
+    T, D = q.shape
+    out = np.zeros((T, D))
+    for i in range(T):
+        e = [sum(q[i, c] * k[j, c] for c in range(D)) / math.sqrt(D) for j in range(i + 1)]
+        w = [math.exp(a) for a in e]
+        s = sum(w)
+        for j in range(i + 1):
+            for c in range(D):
+                out[i, c] += w[j] / s * v[j, c]
+    return out
+
+
+def rolled(x):
+    y = np.zeros(len(x))
+    for i in range(len(x)):
+        y[i] = x[i - 1]
+    return y
+
+
+def two(x):
+    y = np.zeros(len(x))
+    for i in range(len(x)):
+        y[i] = x[i]
+    return y, y
+
+
+def scattered(x):
+    y = np.zeros(len(x))
+    for i in range(len(x)):
+        y[i] = x[(i * i) % 7]
+    return y

@@ -90,6 +90,9 @@ def test_distances():
         (loops.pairs, {"x": (6,)}),
         (loops.flattened, {"x": "N D"}),
         (loops.helped, {"x": "N"}),
+        (loops.apart, {"x": "N", "y": "N"}),
+        (loops.rolled, {"x": "N"}),
+        (loops.attention, {"q": "T D", "k": "T D", "v": "T D"}),
     ],
     ids=lambda v: getattr(v, "__name__", ""),
 )
@@ -118,6 +121,16 @@ def test_a_value_carried_from_step_to_step_says_so():
 def test_an_index_that_is_not_affine_says_where():
     with pytest.raises(FormulaError, match=r"loops\.py:\d+"):
         cr.derive(loops.quadratic, x="N")
+
+
+def test_an_element_that_is_written_at_another_index_says_where():
+    with pytest.raises(FormulaError, match=r"loops\.py:\d+: \"y\[i\] = x\[\(i \* i\) % 7\]\""):
+        cr.derive(loops.scattered, x="N")
+
+
+def test_two_results_say_so():
+    with pytest.raises(FormulaError, match="returned 2 arrays"):
+        cr.derive(loops.two, x="N")
 
 
 def test_functions_of_a_few_elements_stay_as_they_are():

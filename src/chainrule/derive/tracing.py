@@ -160,6 +160,9 @@ class Locals:
                 self.lines.setdefault(frame.f_locals["node"], user_line())
             elif frame.f_code is TracedArray.view_by.__code__ and "result" in frame.f_locals:
                 self.lines.setdefault(frame.f_locals["result"].node, user_line())
+            elif frame.f_code is TracedArray.assign.__code__ and "cell" in frame.f_locals:
+                for node in (whole := frame.f_locals["cell"].node, *whole.children):
+                    self.lines.setdefault(node, user_line())  # the part that is written as well
         if frame.f_code is self.code:
             self.own.update(_traced_locals(frame))
             return

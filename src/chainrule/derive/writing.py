@@ -67,6 +67,8 @@ def _written(signature: Signature, wrt: str | Sequence[str] | None, options: Opt
     except (LoopError, DerivativeError) as error:
         if writer is not None:
             return writer
+        if isinstance(failed, ValueError) and str(failed).startswith("setting an array element"):
+            raise error from None  # y = np.zeros(…) was meant
         unrolled = failed is None or isinstance(failed, FormulaError | ValueError)
         if unrolled and isinstance(error, LoopError) and error.elements:
             raise error from None
@@ -140,5 +142,6 @@ def _explained(
 
 _INSTEAD = (
     "index with loop counters, sums of them and constants (x[i, k], x[i + b], x[2 * i]); where a "
-    "loop carries a value from step to step, give its length as a number"
+    "loop carries a value from step to step, give its length as a number; what is computed from a "
+    "counter itself (i * x[i]) comes from an array that is passed, such as np.arange(n)"
 )

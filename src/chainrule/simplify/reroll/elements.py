@@ -193,13 +193,10 @@ class Elements:
         if not isinstance(mask, Term) or not isinstance(value, Term) or mask.factors:
             return None
         place = tuple(const_value(s) for s in mask.out)
-        if None in place or len(value.factors) != 1 or value.coef != 1 or value.constraints:
-            return None
-        ((inner, subs),) = value.factors
-        if subs or value.out != mask.out or inner.dtype != node.dtype:
+        if None in place or value.out != mask.out:
             return None
         result = self._spread(before, node.shape).copy()
-        result[place] = self.array(inner)[()]
+        result[place] = self.array(value)[place]
         return result
 
     def _reduction(self, node: Call) -> Any:

@@ -18,7 +18,7 @@ from ...expr.draft import Draft, zeros
 from ...expr.nodes import Const, Map, Node, Scalar
 from ...expr.subs import Look, Sub, affine
 from .elements import PatternError
-from .lattice import Form, Nest, Unfit, affine_columns, basis_of, fit, normalized
+from .lattice import Form, Nest, Unfit, affine_columns, basis_of, fit, fit_apart, normalized
 from .scalars import Atom, Factor, Linear, Product
 
 __all__ = ["Groups"]
@@ -248,19 +248,16 @@ class Groups:
                 samples.setdefault(key, (coef, product))
                 rows.setdefault(key, []).append((*place, *self.product(product)))
         domain = np.array([place for place, _ in sums], int).reshape(len(sums), -1)
-        found = []
+        found: list[_Cluster] = []
         for key, points in rows.items():
             coef, product = samples[key]
             distinct = np.unique(np.array(points, int).reshape(len(points), -1), axis=0)
             if len(distinct) < len(points):
                 raise Unfit
-            try:
-                nest = fit(distinct, domain, shape)
-            except Unfit:
-                raise PatternError(
-                    _STANDS.format(what=_named(product)), _origins(product)
-                ) from None
-            found.append(_Cluster(coef, product, nest))
+            nests = fit_apart(distinct, domain, shape)
+            if nests is None:
+                raise PatternError(_STANDS.format(what=_named(product)), _origins(product))
+            found.extend(_Cluster(coef, product, nest) for nest in nests)
         return found
 
     # -- the order of axes --------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Form", "Nest", "Unfit", "affine_columns", "basis_of", "fit", "normalized"]
+__all__ = ["Form", "Nest", "Unfit", "affine_columns", "basis_of", "fit", "fit_apart", "normalized"]
 
 Points = Any  # an integer array, one row a point
 
@@ -128,6 +128,23 @@ def fit(points: Points, domain: Points, shape: Sequence[int]) -> Nest:
     if best is None:
         raise Unfit
     return replace(best[1], columns=best[1].columns[:width])
+
+
+def fit_apart(points: Points, domain: Points, shape: Sequence[int]) -> list[Nest] | None:
+    """One nest, or two where the points leave out a diagonal (``i != j``); None for others."""
+    try:
+        return [fit(points, domain, shape)]
+    except Unfit:
+        pass
+    for a, b in itertools.combinations(range(points.shape[1]), 2):
+        gap = points[:, a] - points[:, b]
+        if (gap == 0).any() or (gap > 0).all() or (gap < 0).all():
+            continue
+        try:
+            return [fit(points[gap > 0], domain, shape), fit(points[gap < 0], domain, shape)]
+        except Unfit:
+            continue
+    return None
 
 
 def _starts(points: Points, given: int) -> list[Any]:
