@@ -1,5 +1,6 @@
 """Exact arithmetic over named extents."""
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -29,7 +30,11 @@ N, M, D = name("N"), name("M"), name("D")
         ((N + M) / N, "(N + M)/N"),
         ((N - 1) * (N + 1), "N² − 1"),
         (1 / D ** Fraction(1, 2), "1/√D"),
-        (extent(0.1), "1/10"),
+        (extent(0.1), "0.1"),
+        (extent(0.25), "1/4"),
+        (extent(2**-0.5), "1/√2"),
+        (extent((2 * math.pi) ** -0.5) * extent(2**0.5), "1/√π"),
+        (extent(2**-0.5) * extent(2**-0.5), "1/2"),
         (extent(1 / 3) * N, "N/3"),
         (N - N, "0"),
         (1e-5 * ONE, "10⁻⁵"),

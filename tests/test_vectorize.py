@@ -103,7 +103,7 @@ def test_further_patterns_are_derived_and_checked(f, shapes):
 
 def test_two_dimensional_windows():
     derivation = cr.derive(loops.images, x="H W", w="A B")
-    assert derivation.value.shape == ("−A + H + 1", "−B + W + 1")
+    assert derivation.value.shape == ("H − A + 1", "W − B + 1")
     assert derivation.gradients["w"].text == "Σ_(i,j) G[i,j] x[a+i,b+j]"
 
 
@@ -171,7 +171,7 @@ VECTORIZED = {
     "apply": (loops.apply, {"A": "N M", "x": "M"}, "A x", "A @ x"),
     "running": (loops.running, {"x": "N"}, "Σ_i x[i] [n−i ≥ 0]", "np.cumsum(x"),
     "transposed": (loops.transposed, {"x": "N M"}, "xᵀ", "x.T"),
-    "lower": (loops.lower, {"x": "N N"}, "x[n,i] [n−i ≥ 0]", "np.tril(x)"),
+    "lower": (loops.lower, {"x": "N N"}, "tril(x)", "np.tril(x)"),
     "triangle": (loops.triangle, {"L": "N N", "x": "N"}, None, ""),
     "squares": (loops.squares, {"p": "N D", "t": "N D"}, None, "((p - t) ** 2).mean()"),
     "images": (loops.images, {"x": "H W", "w": "A B"}, "Σ_(a,b) x[i+a,j+b] w[a,b]", ""),

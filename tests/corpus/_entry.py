@@ -126,14 +126,18 @@ class Entry:
         """The parameters to differentiate by."""
         return self.wrt if self.wrt is not None else tuple(self.shapes)
 
+    @property
+    def extents(self) -> dict[str, int]:
+        """Sizes of all names."""
+        return {**SIZES, **self.sizes}
+
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of an argument at the entry's sizes."""
         given = self.shapes[name]
         names = str(given).split() if isinstance(given, str) else given
         if isinstance(names, np.ndarray):
             return names.shape
-        sizes = {**SIZES, **self.sizes}
-        return tuple(int(n) if str(n).isdigit() else sizes[str(n)] for n in names)
+        return tuple(int(n) if str(n).isdigit() else self.extents[str(n)] for n in names)
 
     def arguments(self, seed: int = 0) -> dict[str, Any]:
         """Values of all arguments, by name: the same for the same seed."""

@@ -12,6 +12,7 @@ from math import floor, prod
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.special
 
 from ..errors import DerivativeError
 from ..formula.derivation import Definition, Derivation, JacobianForm, evaluated
@@ -43,6 +44,7 @@ def formula_functions() -> dict[str, Callable[..., Any]]:
             ]
     table["logabsdet"] = lambda a: np.linalg.slogdet(a)[1]
     table["signdet"] = lambda a: np.linalg.slogdet(a)[0]
+    table["ndtr"] = scipy.special.ndtr
     table["softmax"] = _softmax
     table["logsumexp"] = lambda z: np.log(np.exp(z).sum(axis=_rows(z), keepdims=True))
     return table

@@ -43,6 +43,7 @@ class Trace:
     captured: list[tuple[Leaf, Any]]
     locals: dict[Node, str] = field(default_factory=dict)
     elements: int = 0  # how many were read one by one
+    helpers: frozenset[str] = frozenset()  # names that functions called by it give
 
 
 @dataclass
@@ -91,6 +92,7 @@ def trace(
                 )
             (output,) = found.nodes
             locals_ = recorder.nodes()
+            helpers = frozenset(locals_.values()) - set(recorder.own)
             captured = [
                 (leaf, array) for key, (array, leaf) in session.captured.items() if key not in known
             ]
@@ -112,7 +114,9 @@ def trace(
         finally:
             elements = session.elements_read
             session.symbolic, session.elements_read, session.elements_most = before
-    return Trace(inputs, output, arriving, gradients, networks, captured, locals_, elements)
+    return Trace(
+        inputs, output, arriving, gradients, networks, captured, locals_, elements, helpers
+    )
 
 
 def _rolled(

@@ -95,6 +95,7 @@ class Writer:
         }
         self.taken = set(self.symbols) | set(signature.names)
         self.captured: dict[str, Any] = {}
+        self.minor: set[str] = set()  # names that helper functions give
         self.own: dict[Quantity, str] = {}  # names by quantities as translated
         self.primal: set[Quantity] = set()
         self.elements = 0  # how many the function reads one by one
@@ -122,6 +123,7 @@ class Writer:
             taken.add(arriving)
             translator.symbols[one.arriving] = arriving
         translator.labels = {n: s for n, s in one.locals.items() if s not in taken}
+        self.minor = set(one.helpers)
         (value,) = translator.roots([one.output], [other.output])
         self.primal = set(ordered(translator.known.values()))
         roots = translator.roots(one.gradients, other.gradients)
@@ -136,7 +138,7 @@ class Writer:
         self.local_names = {new[q]: name for q, name in own.items() if q in new}
         self.names = names
         taken |= set(names.values())
-        self.output = _fresh("L", taken)
+        self.output = _fresh("ℓ" if "L" in taken else "L", taken)
         self.pen = pen = _Pen(self, names)
         gradients = Gradients()
         for k, raw in zip(self.wanted, roots, strict=True):
@@ -177,10 +179,13 @@ class Writer:
         roots: Sequence[Quantity],
         own: Mapping[Quantity, str],
         also: Sequence[Quantity] = (),
+        grouping: bool = True,
     ) -> tuple[dict[Quantity, str], dict[Quantity, Quantity]]:
         """Names of the parts of roots, and the roots simplified again, by the old ones."""
-        new, named, primal = refined(roots, own, self.primal, also)
-        names = choose_names([new[r] for r in roots], named, primal, self.taken | {"δ"})
+        new, named, primal, grouped = refined(roots, own, self.primal, also, grouping)
+        taken = self.taken | {"δ"}
+        inner = [new[r] for r in roots]
+        names = choose_names(inner, named, primal, taken, self.minor, grouped)
         self.own = dict(own) | {raw: names[q] for raw, q in new.items() if q in names}
         return names, new
 
@@ -251,7 +256,7 @@ class Writer:
         inside = set(ordered(raw))
         own = {q: name for q, name in self.own.items() if q in inside}
         before = set(self.names)
-        names, new = self._named(raw, {**self.own, **own})
+        names, new = self._named(raw, {**self.own, **own}, grouping=False)
         self.taken |= set(names.values())
         self.names = {**self.names, **names}
         pen = _Pen(self, self.names)

@@ -29,9 +29,16 @@ _FEW = 4  # elements read one by one: more may be a loop
 def written(signature: Signature, wrt: str | Sequence[str] | None, options: Options) -> Writer:
     """The writer of a derivation, checked if the options say so."""
     try:
-        return _written(signature, wrt, options)
+        writer = _written(signature, wrt, options)
     except (IndexError, ValueError) as error:
         first = error
+    else:
+        if not writer.derivation.condition:
+            return writer
+        try:  # what holds for one order of sizes only: data larger than windows
+            return _written(replace(signature, falling=True), wrt, options)
+        except (IndexError, ValueError, TypeError, DerivativeError):
+            return writer
     if len(signature.names) > 1:  # a kernel that is larger than its image …
         try:
             return _written(replace(signature, falling=True), wrt, options)

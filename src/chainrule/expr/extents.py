@@ -6,6 +6,7 @@ An :class:`Extent` is a quotient of two polynomials in names.  Exponents are rat
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -32,6 +33,14 @@ def exact(value: float | Fraction) -> Number:
     return short if abs(float(short) - value) <= 4e-16 * abs(value) else value
 
 
+def _rounded(value: Number) -> Number:
+    """A product of floats as the short fraction that it is up to rounding: ``√½ · √½`` is ½."""
+    if isinstance(value, Fraction):
+        return value
+    short = Fraction(value).limit_denominator(64)
+    return short if short and abs(float(short) - value) <= 1e-15 * abs(value) else value
+
+
 def _add(left: Polynomial, right: Polynomial) -> Polynomial:
     total = dict(left)
     for mono, coef in right.items():
@@ -44,7 +53,7 @@ def _multiply(left: Polynomial, right: Polynomial) -> Polynomial:
     for m1, c1 in left.items():
         for m2, c2 in right.items():
             mono = _times(m1, m2)
-            total[mono] = total.get(mono, Fraction(0)) + c1 * c2
+            total[mono] = total.get(mono, Fraction(0)) + _rounded(c1 * c2)
     return {m: c for m, c in total.items() if c != 0}
 
 
@@ -286,11 +295,49 @@ class Extent:
                 low[key] = min(low.get(key, Fraction(0)), power)
         shift = tuple(sorted((k, -p) for k, p in low.items() if p < 0))
         scale = 1
+        if len(self._top) == 1 and not shift:
+            special = _special(self._top[0][1], latex)
+            if special is not None:
+                rest = _poly_text(((self._top[0][0], Fraction(1)),), latex)
+                front = rest if special[0] == "1" else f"{special[0]} {rest}"
+                return special[0] if rest == "1" else front, special[1]
         for _, coef in self._top:
             if isinstance(coef, Fraction):
                 scale = scale * coef.denominator // _gcd(scale, coef.denominator)
+        if _is_decimal(scale):
+            scale = 1
         top = tuple((_times(m, shift), c * scale) for m, c in self._top)
         return _poly_text(top, latex), _poly_text(((shift, Fraction(scale)),), latex)
+
+
+_CONSTANTS = (
+    ("√2", r"\sqrt{2}", 2**0.5),
+    ("√π", r"\sqrt{\pi}", math.pi**0.5),
+    ("√(2 π)", r"\sqrt{2 \pi}", (2 * math.pi) ** 0.5),
+    ("π", r"\pi", math.pi),
+)
+
+
+def _special(value: Number, latex: bool) -> tuple[str, str] | None:
+    """Numerator and denominator of a number such as ``1/√(2 π)``, None for other numbers."""
+    if isinstance(value, Fraction):
+        return None
+    for below in (True, False):
+        for text, tex, size in _CONSTANTS:
+            ratio = exact(round(value * size if below else value / size, 13))
+            if not isinstance(ratio, Fraction) or ratio.denominator > 64:
+                continue
+            top, bottom = str(ratio.numerator), str(ratio.denominator)
+            name = tex if latex else text
+            if below:
+                return top, name if bottom == "1" else f"{bottom} {name}"
+            return name if top == "1" else f"{top} {name}", bottom
+    return None
+
+
+def _is_decimal(scale: int) -> bool:
+    """Whether thousandths are written as such: 0.9, but 1/2, 3/4."""
+    return scale > 8 and 1000 % scale == 0
 
 
 def _gcd(a: int, b: int) -> int:
@@ -320,7 +367,7 @@ def _power_text(key: str, power: Fraction, latex: bool) -> str:
 
 def _number_text(value: Number, latex: bool) -> str:
     if isinstance(value, Fraction):
-        return str(value)
+        return f"{float(value):g}" if _is_decimal(value.denominator) else str(value)
     text = f"{value:.6g}"
     if "e" not in text:
         return text
@@ -334,7 +381,10 @@ def _number_text(value: Number, latex: bool) -> str:
 
 def _poly_text(poly: Iterable[tuple[Monomial, Number]], latex: bool) -> str:
     text = ""
-    for mono, coef in poly:
+    terms = list(poly)
+    if any(coef > 0 for _, coef in terms):  # N − K, not −K + N; powers keep their order
+        terms.sort(key=lambda term: (-sum((p for _, p in term[0]), Fraction(0)), term[1] < 0))
+    for mono, coef in terms:
         powers = " ".join(_power_text(k, p, latex) for k, p in mono)
         size = -coef if coef < 0 else coef
         if not powers:

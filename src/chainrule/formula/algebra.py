@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
-from ..expr.extents import ONE, Extent
+from ..expr.extents import ONE, ZERO, Extent
 from . import patterns
 from .measure import Measure
 from .quantity import (
@@ -40,12 +40,14 @@ from .quantity import (
     ordered,
     zero,
 )
+from .symmetry import Symmetries
 from .work import Work, distinct, spans
 
 __all__ = ["Algebra", "is_zero"]
 
 _MAX_EXPANDED = 6
 _MAX_TERMS = 12
+_FEW = 2  # terms that replace a product of sums: y (1 − p) − p (1 − y) is y − p
 _SMALL = 32  # quantities: what is looked through by definition
 
 
@@ -65,8 +67,11 @@ class Algebra(Measure):
     def __init__(self, look_through: bool = True) -> None:
         super().__init__()
         self.look_through = look_through
+        self.symmetric = Symmetries()
         self.kept: set[Quantity] = set()
         self._sums: dict[object, tuple[Extent, Add]] = {}
+        self._products: dict[object, Prod] = {}
+        self._roots: dict[Quantity, Pow] = {}
         self.folds: list[Prod] = []
 
     def keep(self, quantity: Quantity, named: bool) -> None:
@@ -75,8 +80,13 @@ class Algebra(Measure):
         if named:
             self.name(quantity)
         if isinstance(quantity, Add) and len(quantity.parts) > 1:
-            head, key = _ratios(quantity.parts)
+            head, key = self._ratios(quantity.parts)
             self._sums.setdefault((quantity.shape, key), (head, quantity))
+        if isinstance(quantity, Pow) and quantity.exponent.denominator > 1:
+            self._roots.setdefault(quantity.base, quantity)
+        if isinstance(quantity, Prod) and not is_view(quantity):
+            key = patterns.canonical(quantity, self.symmetric, scaled=False)
+            self._products.setdefault(key, quantity)
         if named and isinstance(quantity, Prod) and len(quantity.factors) > 1:
             whole = tuple(range(len(quantity.extents)))
             if quantity.out == whole and quantity.coef == ONE and not quantity.constraints:
@@ -93,6 +103,9 @@ class Algebra(Measure):
         expanded = self._expanded(collected, shape)
         if expanded is not None and self.cost(expanded) < self.cost(best):
             best = expanded
+        found = patterns.simplify_sum(self, best)
+        if found is not None:
+            return found
         return self._common(best) if common else best
 
     def _flat(
@@ -150,7 +163,7 @@ class Algebra(Measure):
     ) -> list[tuple[Extent, Quantity]]:
         total: dict[object, tuple[Extent, Quantity]] = {}
         for coef, part in parts:
-            key = patterns.canonical(part)
+            key = patterns.canonical(part, self.symmetric)
             if key in total:
                 coef = total[key][0] + coef
                 part = total[key][1]
@@ -162,11 +175,20 @@ class Algebra(Measure):
             return zero(shape)
         if len(parts) == 1:
             return self.scaled(parts[0][0], parts[0][1], shape)
-        head, key = _ratios(parts)
+        head, key = self._ratios(parts)
         known = self._sums.get((shape, key))
         if known is not None:
             return self.scaled(head / known[0], known[1], shape)
         return Add(shape, tuple(parts))
+
+    def _ratios(self, parts: Sequence[tuple[Extent, Quantity]]) -> tuple[Extent, object]:
+        """The first coefficient (by age), and the parts relative to it."""
+        keys = sorted(
+            ((patterns.canonical(q, self.symmetric), c, q) for c, q in parts),
+            key=lambda p: p[2].uid,
+        )
+        head = keys[0][1]
+        return head, frozenset((key, c / head) for key, c, _ in keys)
 
     def scaled(self, coef: Extent, part: Quantity, shape: Shape) -> Quantity:
         """``coef·part`` (a number is spread over the shape)."""
@@ -243,38 +265,41 @@ class Algebra(Measure):
         if not isinstance(total, Add) or len(total.parts) < 2 or total in self.kept:
             return total
         whole = tuple(range(total.ndim))
-        lists: list[list[Factor]] = []
+        found: list[dict[Factor, Fraction]] = []  # exponents of what stands outside of sums
         for _, part in total.parts:
             if part in self.named or not isinstance(part, Prod):
-                lists.append([(part, whole)])
+                base, exponent = self.split(part)
+                found.append({(base, whole if base.shape else ()): exponent})
             elif part.constraints or part.out != whole or not spans(part):
                 return total
             else:
-                lists.append([f for f in part.factors if not _reaches(f, part.summed)])
-        shared = [f for f in lists[0] if all(f in other for other in lists[1:])]
-        shared = [f for f in shared if not isinstance(f[0], Num)]
+                outside = [f for f in part.factors if not _reaches(f, part.summed)]
+                split = [(self.split(q), subs) for q, subs in outside]
+                found.append({(base, subs): exponent for (base, exponent), subs in split})
+        shared: dict[Factor, Fraction] = {}
+        for factor in found[0]:
+            exponents = [other.get(factor, Fraction(0)) for other in found]
+            if isinstance(factor[0], Num) or min(exponents) * max(exponents) <= 0:
+                continue
+            shared[factor] = min(exponents, key=abs)
         if not shared:
             return total
         rest: list[tuple[Extent, Quantity]] = []
         for coef, part in total.parts:
-            if (part, whole) in shared:
-                rest.append((coef, Num(ONE)))
-                continue
-            assert isinstance(part, Prod)
-            factors = list(part.factors)
-            for f in shared:
-                factors.remove(f)
-            rest.append(
-                (
-                    coef,
-                    self.prod(
-                        part.coef, dict(enumerate(part.extents)), factors, part.out, (), total.shape
-                    ),
-                )
-            )
+            inverse = [(self.power(q, -e), subs) for (q, subs), e in shared.items()]
+            if isinstance(part, Prod) and part not in self.named:
+                factors, extents, out = list(part.factors), part.extents, part.out
+                coef = coef * part.coef
+            else:
+                factors, extents, out = [(part, whole if part.shape else ())], total.shape, whole
+            made = self.prod(ONE, dict(enumerate(extents)), factors + inverse, out, (), total.shape)
+            rest.append((coef, made))
         inner = self.add(rest, total.shape)
-        extents = dict(enumerate(total.shape))
-        return self.prod(ONE, extents, [*shared, (inner, whole)], whole, (), total.shape)
+        extents = total.shape
+        outer = [(self.power(q, e), subs) for (q, subs), e in shared.items()]
+        return self.prod(
+            ONE, dict(enumerate(extents)), [*outer, (inner, whole)], whole, (), total.shape
+        )
 
     # -- products -----------------------------------------------------------------------------
     def prod(
@@ -290,15 +315,21 @@ class Algebra(Measure):
         work = Work(coef, dict(extents), list(factors), list(out), list(constraints), shape)
         position = 0
         while position < len(work.factors):
-            q, _ = work.factors[position]
+            q, subs = work.factors[position]
             if is_zero(q):
                 return zero(shape)
+            if isinstance(q, Prod) and q.summed and q not in self.kept:
+                work.factors[position] = (q, subs) = (self._recognized(q), subs)
             if isinstance(q, Num):
                 work.coef = work.coef * q.value
                 del work.factors[position]
             elif not (
                 isinstance(q, Prod)
-                and self._opens(q, len(work.factors) == 1 and not work.summed())
+                and (
+                    self._opens(q, len(work.factors) == 1 and not work.summed())
+                    or self._merges(q, subs, work)
+                    or self._cancels(q, work)
+                )
                 and work.inline(position)
             ):
                 position += 1
@@ -309,9 +340,12 @@ class Algebra(Measure):
             self._merge_powers(work)
         if not work.coef or any(is_zero(q) for q, _ in work.factors):
             return zero(shape)
+        self._order_symmetric(work)
         result = self._hoisted(self._turned(work).finish())
-        if isinstance(result, Prod) and result.summed and self._vanishes(result):
-            return zero(shape)
+        if isinstance(result, Prod) and result.summed:
+            number = self._collapsed(result)
+            if number is not None:
+                return self.scaled(number, Num(ONE), shape) if number else zero(shape)
         if (
             isinstance(result, Prod)
             and result not in self.named
@@ -320,23 +354,65 @@ class Algebra(Measure):
             spread = self._multiplied_out(result)
             if spread is not None:
                 expanded = self.add(spread, shape, common=False)
-                if self.cost(expanded) + 1 < self.cost(result):
+                few = not isinstance(expanded, Add) or len(expanded.parts) <= _FEW
+                if few and self.cost(expanded) + 1 < self.cost(result):
                     return expanded
-        return result
+        return self._recognized(result)
+
+    def _recognized(self, result: Quantity) -> Quantity:
+        """A product that is kept already, up to the order of factors and a number in front."""
+        if not isinstance(result, Prod) or result in self.kept or is_view(result):
+            return result
+        known = self._products.get(patterns.canonical(result, self.symmetric, scaled=False))
+        if known is None or known is result:
+            return result
+        labels = tuple(range(known.ndim))
+        ratio = result.coef / known.coef
+        whole = ((known, labels),)
+        return known if ratio == ONE else Prod(known.shape, ratio, known.shape, whole, labels)
+
+    def _merges(self, inner: Prod, subs: tuple[Index, ...], work: Work) -> bool:
+        """Whether a sum that is read alone, under labels that all are its own, is part of it."""
+        if len(work.factors) > 1 or not inner.summed or inner in self.kept or not spans(inner):
+            return False
+        bare = [s for s in subs if isinstance(s, int)]
+        if work.constraints or not all(isinstance(s, int) for s in work.out):
+            return False
+        return len(set(bare)) == len(subs) and set(work.out) <= set(bare)
+
+    def _cancels(self, inner: Prod, work: Work) -> bool:
+        """Whether a product that is kept for its length only has a divisor that cancels."""
+        if inner in self.named or inner.summed or not spans(inner):
+            return False
+        bases = {self.split(q)[0] for q, _ in work.factors if self.split(q)[1] > 0}
+        return any(
+            isinstance(q, Pow) and q.exponent < 0 and q.base in bases for q, _ in inner.factors
+        )
+
+    def _order_symmetric(self, work: Work) -> None:
+        """Subscripts of symmetric factors in the order of the output: ``Kᵀ`` is K."""
+        number: dict[int, Index] = {}
+        for sub in work.out:
+            for label in labels_in(sub):
+                number.setdefault(label, len(number))
+        work.factors = [
+            (q, patterns.unordered(subs, number)) if self.symmetric(q) else (q, subs)
+            for q, subs in work.factors
+        ]
 
     def _turned(self, work: Work) -> Work:
-        """``−(y − p)`` as ``p − y``."""
-        if work.coef.negative:
-            for i, (q, subs) in enumerate(work.factors):
-                if (
-                    isinstance(q, Add)
-                    and q not in self.kept
-                    and any(c.negative for c, _ in q.parts)
-                ):
-                    turned = Add(q.shape, tuple((-c, part) for c, part in q.parts))
-                    work.factors[i] = (turned, subs)
-                    work.coef = -work.coef
-                    break
+        """``−(y − p)`` as ``p − y``, and ``y − 1`` as ``−(1 − y)``."""
+        for i, (q, subs) in enumerate(work.factors):
+            if not isinstance(q, Add) or q in self.kept:
+                continue
+            signs = {isinstance(part, Num): c.negative for c, part in q.parts}
+            mixed = len({c.negative for c, _ in q.parts}) > 1
+            ones = len(q.parts) == 2 and True in signs and mixed
+            turn = signs.get(True, False) if ones else work.coef.negative and mixed
+            if turn or (work.coef.negative and all(c.negative for c, _ in q.parts)):
+                turned = Add(q.shape, tuple((-c, part) for c, part in q.parts))
+                work.factors[i] = (turned, subs)
+                work.coef = -work.coef
         return work
 
     def _hoisted(self, result: Quantity) -> Quantity:
@@ -361,14 +437,21 @@ class Algebra(Measure):
             result.coef, outer, [*outside, (inner, tuple(kept))], result.out, (), result.shape
         )
 
-    def _vanishes(self, result: Prod) -> bool:
-        """Whether a sum is 0 by the definition of its one factor: ``Σ (x − mean x)``."""
-        if len(result.factors) != 1 or not self.look_through:
-            return False
+    def _collapsed(self, result: Prod) -> Extent | None:
+        """The number that a sum of one factor is by its definition: ``Σ (x − mean x)`` is 0."""
+        if len(result.factors) != 1 or result.constraints or not self.look_through:
+            return None
         head = result.factors[0][0]
         if not (isinstance(head, Add) or head in self.kept) or not is_small(result, _SMALL):
-            return False
-        return is_zero(Algebra(look_through=False).rebuilt([result], {})[result])
+            return None
+        found = Algebra(look_through=False).rebuilt([result], {})[result]
+        if is_zero(found):
+            return ZERO
+        if isinstance(found, Num):
+            return found.value
+        if isinstance(found, Prod) and not found.factors and spans(found) and distinct(found.out):
+            return found.coef
+        return None
 
     def rebuilt(
         self, roots: Sequence[Quantity], keep: Mapping[Quantity, bool]
@@ -410,9 +493,7 @@ class Algebra(Measure):
     def _merge_powers(self, work: Work) -> None:
         total: dict[tuple[Quantity, tuple[Index, ...]], Fraction] = {}
         for q, subs in work.factors:
-            base, exponent = (q.base, q.exponent) if isinstance(q, Pow) else (q, Fraction(1))
-            if isinstance(q, Pow) and q in self.named:
-                base, exponent = q, Fraction(1)
+            base, exponent = self.split(q)
             total[base, subs] = total.get((base, subs), Fraction(0)) + exponent
         factors: list[Factor] = []
         for (base, subs), exponent in total.items():
@@ -425,6 +506,16 @@ class Algebra(Measure):
                 factors.append((powered, subs))
         work.factors = factors
 
+    def _whole_power(self, q: Pow) -> bool:
+        """Whether a power is a base of its own: one with a name, a root that is shared."""
+        return q in self.named or (q in self.kept and q.exponent.denominator > 1)
+
+    def split(self, q: Quantity) -> tuple[Quantity, Fraction]:
+        """Base and exponent."""
+        if isinstance(q, Pow) and not self._whole_power(q):
+            return q.base, q.exponent
+        return q, Fraction(1)
+
     # -- the rest -----------------------------------------------------------------------------
     def power(self, base: Quantity, exponent: Fraction) -> Quantity:
         """An elementwise power."""
@@ -435,7 +526,10 @@ class Algebra(Measure):
                 return Num(base.value ** int(exponent))
             if base.value.simple and base.value.names:
                 return Num(base.value**exponent)
-        if isinstance(base, Pow) and exponent.denominator == 1 and base not in self.named:
+        root = self._roots.get(base)
+        if root is not None and (exponent / root.exponent).denominator == 1:
+            return self.power(root, exponent / root.exponent)
+        if isinstance(base, Pow) and exponent.denominator == 1 and not self._whole_power(base):
             return self.power(base.base, base.exponent * exponent)
         if isinstance(base, Prod) and base not in self.kept and exponent.denominator == 1:
             spread = self._power_of_product(base, exponent)
@@ -475,13 +569,6 @@ class Algebra(Measure):
     ) -> Quantity:
         """``out[out] = inner[subs]``."""
         return self.prod(ONE, extents, [(inner, tuple(subs))], out, (), shape)
-
-
-def _ratios(parts: Sequence[tuple[Extent, Quantity]]) -> tuple[Extent, object]:
-    """The first coefficient (by age), and the parts relative to it."""
-    ordered = sorted(((patterns.canonical(q), c, q) for c, q in parts), key=lambda p: p[2].uid)
-    head = ordered[0][1]
-    return head, frozenset((key, c / head) for key, c, _ in ordered)
 
 
 def _reaches(factor: Factor, labels: Iterable[int]) -> bool:

@@ -39,6 +39,8 @@ def _at(name: str, letters: Sequence[str], latex: bool) -> str:
     if not letters:
         return name
     inside = ",".join(letters)
+    if latex and "_" in name and not name.startswith("\\left("):
+        name = f"({name})"
     return f"{name}_{{{inside}}}" if latex else f"{name}[{inside}]"
 
 

@@ -135,10 +135,9 @@ class _Writer:
             else:
                 text += minus + body if coef.negative else "+" + body
         if index.const or not text:
-            const = str(abs(index.const)).replace(" ", "")
-            if not text:
-                return minus + const if index.const.negative else const
-            text += (minus if index.const.negative else "+") + const
+            top, bottom = index.const.fraction(self.latex)
+            const = (top if bottom == "1" else str(index.const)).replace(" ", "")
+            text += const if not text or const.startswith(minus) else "+" + const
         return text
 
     def _key(self, key: int | Wrap) -> str:
@@ -233,6 +232,8 @@ class _Writer:
             try:
                 whole = self.owner.matrices.write(q, top)
             except NoMatrixForm:
+                if q.op in ("softmax", "logsumexp"):
+                    return self._along(q, at)
                 style = style_of(q.op)
                 inner = ", ".join(
                     self.element(a, tuple(self.label(e, "·") for e in a.shape)).text for a in q.args
@@ -251,6 +252,17 @@ class _Writer:
             pattern = pattern.replace("⟨⟩", ", ".join(texts))
         return Written(pattern, style.binds)
 
+    def _along(self, q: Fun, at: tuple[Index, ...]) -> Written:
+        """``softmax_s(S[h,t,s])``: a function along the axis of an index."""
+        axis = q.params[0]
+        if q.op == "logsumexp":
+            at = (*at[:axis], self.label(q.args[0].shape[axis]), *at[axis:])
+        body = self.element(q.args[0], at).text
+        letter = self.index(at[axis])
+        if self.latex:
+            return Written(rf"\operatorname{{{q.op}}}_{{{letter}}}\left({body}\right)")
+        return Written(f"{q.op}_{letter}({body})")
+
     # -- products -----------------------------------------------------------------------------
     def _product(self, q: Prod, at: tuple[Index, ...]) -> Written:
         mapping: dict[int, Index] = {}
@@ -264,12 +276,29 @@ class _Writer:
                 brackets += self._range(here, q.shape[axis], shift, sign, q.extents[inner])
             elif isinstance(sub, int) or sub.parts or q.shape[axis] != ONE:
                 pending.append((here, sub))
-        summed = []
-        for label, extent in enumerate(q.extents):
+        summed: list[int] = []
+
+        def fresh(label: int) -> None:
             if label not in mapping:
-                fresh = self.label(extent)
-                mapping[label] = fresh
-                summed.append(fresh)
+                mapping[label] = number = self.label(q.extents[label])
+                summed.append(number)
+
+        for here, sub in list(pending):
+            freed = _freed(sub, mapping, q.extents)
+            if freed is None or not isinstance(sub, Form):
+                continue
+            for _, key in sub.parts:
+                if isinstance(key, int) and key != freed:
+                    fresh(key)
+            rest = Form(sub.const, tuple(p for p in sub.parts if p[1] != freed))
+            value = _minus(here, map_labels(rest, mapping))
+            mapping[freed] = value
+            pending.remove((here, sub))
+            least, most = (r" \geq ", r" \leq ") if self.latex else (" ≥ ", " ≤ ")
+            last = self._number(q.extents[freed] - 1)
+            brackets += [f"{self.index(value)}{least}0", f"{self.index(value)}{most}{last}"]
+        for label in range(len(q.extents)):
+            fresh(label)
         parts = []
         for factor, subs in q.factors:
             parts.append(self.element(factor, tuple(map_labels(s, mapping) for s in subs)))
@@ -281,7 +310,7 @@ class _Writer:
                 brackets.append(f"{self.index(here)} = {self.index(there)}")
         parts.extend(Written(f"[{bracket}]") for bracket in brackets)
         for constraint in q.constraints:
-            least = r" \ge 0" if self.latex else " ≥ 0"
+            least = r" \geq 0" if self.latex else " ≥ 0"
             parts.append(Written(f"[{self.index(map_labels(constraint, mapping))}{least}]"))
         body = self._scaled(q.coef, parts)
         if not summed:
@@ -297,21 +326,24 @@ class _Writer:
             return Written(body.text[0] + sigma + body.text[1:], ADD)
         return Written(sigma + body.text, PRODUCT)
 
+    def _number(self, value: Extent) -> str:
+        return Literal(value).write(self.latex).text
+
     def _range(
         self, here: Index, whole: Extent, shift: Extent, sign: int, extent: Extent
     ) -> list[str]:
         """Where ``here = shift + sign·label`` has a solution, as far as that is not everywhere."""
         low = shift if sign > 0 else shift - (extent - 1)
         found = []
-        at_least, at_most = (r" \ge ", r" \le ") if self.latex else (" ≥ ", " ≤ ")
+        at_least, at_most = (r" \geq ", r" \leq ") if self.latex else (" ≥ ", " ≤ ")
         if low:
-            found.append(self.index(here) + at_least + str(low))
+            found.append(self.index(here) + at_least + self._number(low))
         if low + extent != whole:
             last = low + extent - whole
             if last.number is not None:
-                found.append(f"{self.index(here)} < {whole + last}")
+                found.append(f"{self.index(here)} < {self._number(whole + last)}")
             else:
-                found.append(f"{self.index(here)}{at_most}{low + extent - 1}")
+                found.append(f"{self.index(here)}{at_most}{self._number(low + extent - 1)}")
         return found
 
 
@@ -328,6 +360,26 @@ def _solved(sub: Index, here: Index) -> tuple[int, Index, Extent, int] | None:
     const, parts = (ZERO, ((ONE, here),)) if isinstance(here, int) else (here.const, here.parts)
     value = map_labels(Form((const - sub.const) * sign, tuple((c * sign, k) for c, k in parts)), {})
     return label, value, sub.const, sign
+
+
+def _freed(sub: Index, mapping: Mapping[int, Index], extents: tuple[Extent, ...]) -> int | None:
+    """A summed label for which ``sub = here`` can be solved: of several that with most text."""
+    if isinstance(sub, int) or not all(isinstance(key, int) for _, key in sub.parts):
+        return None
+    free = [key for c, key in sub.parts if isinstance(key, int) and key not in mapping and c == ONE]
+    return max(free, key=lambda k: len(str(extents[k])), default=None)
+
+
+def _minus(here: Index, rest: Index) -> Index:
+    """``here − rest``."""
+    total: dict[int | Wrap, Extent] = {}
+    const = ZERO
+    for sign, index in ((ONE, here), (-ONE, rest)):
+        form = Form(ZERO, ((ONE, index),)) if isinstance(index, int) else index
+        const = const + sign * form.const
+        for coef, key in form.parts:
+            total[key] = total.get(key, ZERO) + sign * coef
+    return map_labels(Form(const, tuple((c, k) for k, c in total.items() if c)), {})
 
 
 def _raised(e: Fraction) -> str:

@@ -8,17 +8,20 @@ between the same vertices are ``⊙``, a closed cycle of summed vertices is a tr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..expr.extents import ONE, Extent, extent
+from ..expr.extents import ONE, ZERO, Extent, extent
 from .functions import style_of
 from .notation import (
     Apply,
     Diag,
     DiagonalOf,
     Hadamard,
+    HalfTriangle,
+    Halved,
     Identity,
     Inverse,
     Literal,
@@ -33,8 +36,10 @@ from .notation import (
     Summed,
     Trace,
     Transpose,
+    Triangle,
 )
 from .quantity import Add, Form, Fun, Index, Num, Pow, Prod, Quantity, Sym
+from .symmetry import Symmetries
 
 __all__ = ["Matrices", "NoMatrixForm", "coefficient"]
 
@@ -51,6 +56,7 @@ class _Edge:
     row: int
     column: int
     matrix: Notation
+    symmetric: bool = False
 
 
 def transpose(inner: Notation) -> Notation:
@@ -83,6 +89,11 @@ def multiply(*factors: Notation) -> Notation:
 
 def hadamard(parts: list[Notation]) -> Notation:
     """The elementwise product; reciprocals as divisors."""
+    halved = _halved(parts)
+    if halved is not None:
+        return halved
+    if len(parts) > 1:
+        parts = [factor for part in parts for factor in _twice(part)]
     parts = sorted(parts, key=lambda p: isinstance(p, Plus))
     above = [p for p in parts if not _is_reciprocal(p)]
     below = [_inverted(p) for p in parts if _is_reciprocal(p)]
@@ -93,6 +104,22 @@ def hadamard(parts: list[Notation]) -> Notation:
     if len(above) == 1 and not below:
         return above[0]
     return Hadamard(tuple(above), tuple(below))
+
+
+def _twice(part: Notation) -> tuple[Notation, ...]:
+    """A square as its two factors, so that ``p ⊙ (z ⊙ z)`` needs no parentheses."""
+    if isinstance(part, Power) and part.exponent == 2 and part.matrix:
+        return (part.inner, part.inner)
+    return (part,)
+
+
+def _halved(parts: list[Notation]) -> Notation | None:
+    """``Φ(M)`` for M under the mask ``tril(𝟏 𝟏ᵀ) − I/2``: the triangle, its diagonal halved."""
+    for i, part in enumerate(parts):
+        if isinstance(part, HalfTriangle):
+            rest = [p for k, p in enumerate(parts) if k != i]
+            return Halved(hadamard(rest), part.lower) if rest else None
+    return None
 
 
 def _is_reciprocal(part: Notation) -> bool:
@@ -144,32 +171,54 @@ def _is_integer(value: Extent) -> bool:
     return isinstance(number, Fraction) and number.denominator == 1
 
 
+def _is_whole(value: Extent) -> bool:
+    """Whether a number is whole: an integer, or whole multiples of products of extents."""
+    return len(value.bottom) == 1 and all(
+        isinstance(c, Fraction)
+        and c.denominator == 1
+        and all(power > 0 and power.denominator == 1 for _, power in mono)
+        for mono, c in value.top
+    )
+
+
 def coefficient(coefs: list[Extent]) -> Extent:
     """What all coefficients of a sum have in common and one writes in front."""
     if any(_is_integer(c) for c in coefs) and not all(map(_is_integer, coefs)):
         return ONE
     best = min(coefs, key=lambda c: abs(float(c.number)) if c.number is not None else 1e300)
     for candidate in (best, coefs[0]):
-        ratios = [(c / candidate).number for c in coefs]
-        if all(isinstance(r, Fraction) and r.denominator == 1 for r in ratios):
-            negative = all(r is not None and r < 0 for r in ratios)
-            positive = all(r is not None and r > 0 for r in ratios)
+        ratios = [c / candidate for c in coefs]
+        if all(map(_is_whole, ratios)):
+            negative = all(r.negative for r in ratios)
+            positive = all(not r.negative for r in ratios)
             if negative or (candidate.negative and not positive):
                 candidate = -candidate
             return candidate
     return ONE
 
 
-def _gathered(parts: list[Notation]) -> Notation:
-    """A sum; ``Aᵀ x + A x`` as ``(A + Aᵀ) x``."""
-    last = parts[0].factors[-1] if isinstance(parts[0], Product) else None
-    if last is not None and all(
-        isinstance(p, Product) and p.factors[-1] == last and len(p.factors) == 2 for p in parts
-    ):
-        heads = [p.factors[0] for p in parts if isinstance(p, Product)]
-        heads.sort(key=lambda h: isinstance(h, Transpose))
-        return Product((Plus(tuple(heads)), last))
-    return Plus(tuple(parts))
+def _gathered(bodies: list[tuple[Extent, Notation]]) -> list[tuple[Extent, Notation]]:
+    """Parts of a sum; of ``Aᵀ x + A x − 2 ρ x`` the first two as ``(A + Aᵀ) x``."""
+    groups: dict[Notation, list[int]] = {}
+    for i, (coef, body) in enumerate(bodies):
+        if isinstance(body, Product) and len(body.factors) == 2 and coef in (ONE, -ONE):
+            if isinstance(body.factors[1], Ones):
+                continue
+            groups.setdefault(body.factors[1], []).append(i)
+    result = list(bodies)
+    for last, places in groups.items():
+        heads = [(bodies[i][0], bodies[i][1].factors[0]) for i in places]  # type: ignore[attr-defined]
+        if len(heads) < 2:
+            continue
+        heads.sort(
+            key=lambda h: (h[0].negative, isinstance(h[1], Diag), isinstance(h[1], Transpose))
+        )
+        sign = heads[0][0]
+        total = Plus(tuple(scaled(c * sign, [], h) for c, h in heads))
+        result[places[0]] = (sign, Product((total, last)))
+        for i in places[1:]:
+            result[i] = (ZERO, last)
+    return [(c, body) for c, body in result if c]
 
 
 class Matrices:
@@ -177,6 +226,7 @@ class Matrices:
 
     def __init__(self, names: Mapping[Quantity, str]) -> None:
         self.names = names
+        self.symmetric = Symmetries()
         self._known: dict[Quantity, Notation] = {}
 
     def write(self, quantity: Quantity, top: bool = False) -> Notation:
@@ -209,6 +259,9 @@ class Matrices:
     def _sum(self, total: Add) -> Notation:
         if not total.parts:
             return Literal(extent(0))
+        found = _half_triangle(total) or self._normal(total)
+        if found is not None:
+            return found
         coefs = [c * self._own(q) for c, q in total.parts]
         common = coefficient(coefs)
         bodies: list[tuple[Extent, Notation]] = []
@@ -224,16 +277,29 @@ class Matrices:
                 bodies.append((rest, body))
             else:  # different quantities, written alike: (X Xᵀ)⁻¹ and its transpose
                 bodies[equal] = (bodies[equal][0] + rest, body)
-        parts = [
-            (c, Literal(c) if body is UNIT else scaled(c, [], body)) for c, body in bodies if c
-        ]
+        bodies = _gathered([(c, body) for c, body in bodies if c])
+        parts = [(c, Literal(c) if body is UNIT else scaled(c, [], body)) for c, body in bodies]
         if not parts:
             return Literal(extent(0))
         if len(parts) == 1:
             return scaled(common, [], parts[0][1])
         first = next((i for i, (c, _) in enumerate(parts) if not c.negative), 0)
         parts.insert(0, parts.pop(first))
-        return scaled(common, [], _gathered([p for _, p in parts]))
+        return scaled(common, [], Plus(tuple(p for _, p in parts)))
+
+    def _normal(self, total: Add) -> Notation | None:
+        """``(1 + erf(u/√2))/2`` is ``Φ(u)``, the normal distribution function."""
+        for (c, one), (d, e) in itertools.permutations(total.parts, 2):
+            if not isinstance(one, Num) or not isinstance(e, Fun) or e.op != "erf":
+                continue
+            if c * one.value != d or e in self.names:
+                continue
+            style = style_of("ndtr")
+            inner = scaled(extent(2.0**0.5), [], self.write(e.args[0]))
+            cdf = scaled(d * 2, [], Apply("ndtr", (inner,), style.text, style.latex))
+            rest = tuple(p for p in total.parts if p[1] is not one and p[1] is not e)
+            return Plus((self._sum(Add(total.shape, rest)), cdf)) if rest else cdf
+        return None
 
     def _own(self, part: Quantity) -> Extent:
         """The coefficient that a part carries itself."""
@@ -272,8 +338,15 @@ class Matrices:
         if not fun.whole:
             style = style_of(op)
             return Apply(op, args, style.text, style.latex, style.binds, fun.params)
-        if any(a.ndim > 2 or ONE in a.shape for a in fun.args):
+        if any(a.ndim > 2 for a in (fun, *fun.args)):
             raise NoMatrixForm
+        if any(a.ndim == 2 and set(a.shape) == {ONE} for a in fun.args):
+            raise NoMatrixForm
+        if op in ("solve_triangular", "triangular_inverse") and not fun.params[1]:
+            lower = bool(fun.params[0])
+            whole = is_triangular(fun.args[0], lower)
+            factor = inverse(args[0] if whole else Triangle(args[0], lower))
+            return multiply(factor, *args[1:])
         style = style_of(op)
         if fun.params[-1]:
             op = f"{op}:{fun.params[-1]}"
@@ -282,9 +355,19 @@ class Matrices:
 
     # -- products -----------------------------------------------------------------------------
     def _product(self, prod: Prod) -> Notation:
-        if prod.constraints:
-            raise NoMatrixForm
         out, turned = _out_labels(prod)
+        triangle = _triangle(prod, out)
+        if triangle is not None:
+            lower, inside = triangle
+            if not inside.factors:
+                ones = [Ones(e) for e in inside.extents]
+                return scaled(
+                    inside.coef, [], Triangle(multiply(ones[0], transpose(ones[1])), lower)
+                )
+            whole = self._product(inside)
+            if isinstance(whole, Scaled) and whole.body is not None:
+                return replace(whole, body=Triangle(whole.body, lower))
+            return Triangle(whole, lower)
         graph = _Graph(prod.extents, out)
         for q, subs in prod.factors:
             self._place(graph, q, subs)
@@ -312,10 +395,47 @@ class Matrices:
             if bare[0] == bare[1]:
                 graph.diagonal(bare[0], written)
             else:
-                graph.edges.append(_Edge(bare[0], bare[1], written))
+                graph.edges.append(_Edge(bare[0], bare[1], written, self.symmetric(q)))
         else:
             row = len(subs) == 2 and not isinstance(subs[0], int)
             graph.vectors[bare[0]].append(transpose(written) if row else written)
+
+
+def _triangle(prod: Prod, out: list[int]) -> tuple[bool, Prod] | None:
+    """Whether it is a lower (True) or upper triangle, and of what; None without constraint."""
+    if not prod.constraints:
+        return None
+    if len(prod.constraints) != 1 or len(out) != 2 or out[0] == out[1]:
+        raise NoMatrixForm
+    for lower, (low, high) in ((True, out), (False, out[::-1])):
+        if prod.constraints[0] == Form(ZERO, ((ONE, low), (-ONE, high))) or prod.constraints[
+            0
+        ] == Form(ZERO, ((-ONE, high), (ONE, low))):
+            inside = Prod(prod.shape, prod.coef, prod.extents, prod.factors, prod.out)
+            return lower, inside
+    raise NoMatrixForm
+
+
+def _half_triangle(total: Add) -> Notation | None:
+    """The mask 1 below the diagonal, ½ on it."""
+    if len(total.parts) != 2 or total.ndim != 2:
+        return None
+    for (one, mask), (half, eye) in (total.parts, total.parts[::-1]):
+        if not (isinstance(mask, Prod) and isinstance(eye, Prod)) or mask.factors or eye.factors:
+            continue
+        numbers = one * mask.coef == ONE and half * eye.coef == extent(Fraction(-1, 2))
+        if numbers and mask.constraints and eye.out == (0, 0) and mask.out == (0, 1):
+            found = _triangle(mask, [0, 1])
+            return HalfTriangle(total.shape[0], found[0]) if found is not None else None
+    return None
+
+
+def is_triangular(q: Quantity, lower: bool) -> bool:
+    """Whether a matrix has nothing above (below) its diagonal, by the function it comes from."""
+    if isinstance(q, Prod) and len(q.factors) == 1 and not q.constraints:
+        inner, subs = q.factors[0]
+        return subs == q.out[::-1] and is_triangular(inner, not lower)
+    return isinstance(q, Fun) and q.op == "cholesky" and lower
 
 
 def _out_labels(prod: Prod) -> tuple[list[int], bool]:
@@ -346,7 +466,10 @@ class _Graph:
 
     def diagonal(self, label: int, matrix: Notation) -> None:
         """A matrix under one label twice: its diagonal (summed, its trace)."""
-        self.vectors[label].append(DiagonalOf(matrix))
+        found: Notation = DiagonalOf(matrix)
+        if isinstance(matrix, Power):
+            found = Power(DiagonalOf(matrix.inner), matrix.exponent, False)
+        self.vectors[label].append(found)
 
     def reduce(self) -> tuple[list[Notation], Notation | None]:
         """Eliminate all summed labels; returns the numbers in front and what they multiply."""
@@ -374,7 +497,9 @@ class _Graph:
         return chosen
 
     def _oriented(self, edge: _Edge, row: int) -> Notation:
-        return edge.matrix if edge.row == row else transpose(edge.matrix)
+        if edge.row == row or edge.symmetric:
+            return edge.matrix
+        return transpose(edge.matrix)
 
     def _merge(self, summed: set[int]) -> None:
         """Parallel edges become one ⊙; two that close a cycle of summed labels stay for a trace."""
@@ -386,6 +511,9 @@ class _Graph:
             closed = pair <= summed and len(edges) == 2
             if closed and all(len(self._at(k)) == 2 for k in pair):
                 merged.extend(edges)
+                continue
+            if len(edges) == 1:
+                merged.append(edges[0])
                 continue
             first = edges[0]
             parts = [self._oriented(e, first.row) for e in edges]

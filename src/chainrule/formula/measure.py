@@ -7,6 +7,8 @@ from .quantity import Add, Fun, Num, Pow, Prod, Quantity, Sym
 
 __all__ = ["Measure"]
 
+_WIDE = 8  # a sum of more than two axes has no matrix notation: its parts may have
+
 
 class Measure:
     """Lengths of quantities; those in ``named`` count 1, since only their name is written."""
@@ -46,7 +48,8 @@ class Measure:
         if isinstance(quantity, Num):
             return 1
         if isinstance(quantity, Add):
-            return sum(1 + self.cost(q) for _, q in quantity.parts)
+            wide = _WIDE if quantity.ndim > 2 else 0
+            return wide + sum(1 + self.cost(q) for _, q in quantity.parts)
         if isinstance(quantity, Prod):
             extra = 2 * len(quantity.constraints) + (quantity.coef != ONE)
             return 1 + extra + sum(self.cost(q) for q, _ in quantity.factors)

@@ -22,6 +22,8 @@ __all__ = [
     "Diag",
     "DiagonalOf",
     "Hadamard",
+    "HalfTriangle",
+    "Halved",
     "Identity",
     "Indexed",
     "Inverse",
@@ -37,6 +39,7 @@ __all__ = [
     "Summed",
     "Trace",
     "Transpose",
+    "Triangle",
 ]
 
 
@@ -424,6 +427,66 @@ class DiagonalOf(Diag):
 
     def value(self, env: Env) -> Value:
         return np.diagonal(self.inner.value(env))[:, None]
+
+
+@dataclass(frozen=True)
+class Triangle(Notation):
+    """``tril(A)``, ``triu(A)``: a matrix below (above) its diagonal, with it."""
+
+    inner: Notation
+    lower: bool
+
+    def write(self, latex: bool) -> Written:
+        name = "tril" if self.lower else "triu"
+        body = self.inner.write(latex).text
+        if latex:
+            return Written(rf"\operatorname{{{name}}}\left({body}\right)")
+        return Written(f"{name}({body})")
+
+    def value(self, env: Env) -> Value:
+        return (np.tril if self.lower else np.triu)(self.inner.value(env))
+
+
+@dataclass(frozen=True)
+class HalfTriangle(Notation):
+    """The mask 1 below (above) the diagonal, ½ on it, 0 elsewhere."""
+
+    extent: Extent
+    lower: bool
+
+    def write(self, latex: bool) -> Written:
+        name = "tril" if self.lower else "triu"
+        if latex:
+            ones = r"\mathbf{1} \, \mathbf{1}^\top"
+            return Written(
+                rf"\operatorname{{{name}}}\left({ones}\right) - \frac{{1}}{{2}} \, I", ADD
+            )
+        return Written(f"{name}(𝟏 𝟏ᵀ) − I/2", ADD)
+
+    def value(self, env: Env) -> Value:
+        n = round(self.extent.value(env.sizes))
+        return (np.tril if self.lower else np.triu)(np.ones((n, n))) - np.eye(n) / 2
+
+
+@dataclass(frozen=True)
+class Halved(Notation):
+    """``Φ(A)``: the triangle of a matrix with its diagonal halved."""
+
+    inner: Notation
+    lower: bool
+
+    def write(self, latex: bool) -> Written:
+        body = self.inner.write(latex).text
+        mark = "" if self.lower else "ᵀ"
+        if latex:
+            mark = "" if self.lower else r"^\top"
+            return Written(rf"\Phi{mark}\left({body}\right)")
+        return Written(f"Φ{mark}({body})")
+
+    def value(self, env: Env) -> Value:
+        inner = self.inner.value(env)
+        kept = (np.tril if self.lower else np.triu)(inner)
+        return kept - np.diag(np.diagonal(inner)) / 2
 
 
 @dataclass(frozen=True)

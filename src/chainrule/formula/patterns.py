@@ -6,11 +6,12 @@ wherever both sides are finite, which is what a formula states.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from ..expr.extents import ONE, Extent
+from ..expr.extents import ONE, Extent, extent
 from .quantity import (
     Add,
     Factor,
@@ -21,8 +22,10 @@ from .quantity import (
     Prod,
     Quantity,
     Shape,
+    Wrap,
     labels_in,
     map_labels,
+    zero,
 )
 
 if TYPE_CHECKING:
@@ -34,38 +37,65 @@ __all__ = [
     "canonical",
     "simplify_function",
     "simplify_power",
+    "simplify_sum",
+    "unordered",
 ]
 
 MINUS = -ONE
 HALF = Fraction(1, 2)
 
 
-def canonical(part: Quantity) -> object:
-    """A key under which products that differ in the order of factors are equal."""
+def canonical(
+    part: Quantity, symmetric: Callable[[Quantity], bool] | None = None, scaled: bool = True
+) -> object:
+    """A key under which products that differ in the order of factors are equal.
+
+    Subscripts of ``symmetric`` factors have no order; without ``scaled`` the coefficient is left
+    out.
+    """
     if not isinstance(part, Prod):
         return part
-    kept: dict[int, None] = {}
+    number: dict[int, Index] = {}
     for sub in part.out:
-        kept.update(labels_in(sub))
+        for label in labels_in(sub):
+            number.setdefault(label, len(number))
+    kept = len(number)
+    factors = part.factors
+    if symmetric is not None:
+        factors = tuple(
+            (q, unordered(subs, number)) if symmetric(q) else (q, subs) for q, subs in factors
+        )
 
     def order(factor: Factor) -> tuple[int, str]:
         q, subs = factor
-        seen = [str(s) if isinstance(s, int) and s in kept else "·" for s in subs]
-        return q.uid, " ".join(seen)
+        return q.uid, " ".join(str(number[s]) if s in number else "·" for s in subs)
 
-    factors = sorted(part.factors, key=order)
-    number: dict[int, Index] = {}
-    for sub in (*part.out, *(s for _, subs in factors for s in subs), *part.constraints):
+    factors = tuple(sorted(factors, key=order))
+    for sub in (*(s for _, subs in factors for s in subs), *part.constraints):
         for label in labels_in(sub):
             number.setdefault(label, len(number))
+    if symmetric is not None and len(number) > kept:
+        factors = tuple(
+            (q, unordered(subs, number)) if symmetric(q) else (q, subs) for q, subs in factors
+        )
     return (
         part.shape,
-        part.coef,
+        part.coef if scaled else None,
         tuple(part.extents[label] for label in number),
         tuple((q, tuple(map_labels(s, number) for s in subs)) for q, subs in factors),
         tuple(map_labels(s, number) for s in part.out),
         frozenset(map_labels(s, number) for s in part.constraints),
     )
+
+
+def unordered(subs: tuple[Index, ...], number: Mapping[int, Index]) -> tuple[Index, ...]:
+    """Subscripts of a symmetric factor, the first two by number (those without one last)."""
+    a, b, *rest = subs
+    if not isinstance(a, int) or not isinstance(b, int):
+        return subs
+    most = len(number)
+    places = [number.get(s, most) for s in (a, b)]
+    return (b, a, *rest) if places[1] < places[0] else subs  # type: ignore[operator]
 
 
 # -- products ---------------------------------------------------------------------------------
@@ -223,8 +253,19 @@ def _logistic_pair(algebra: Algebra, work: Work) -> bool:
     return False
 
 
-def _split(q: Quantity) -> tuple[Quantity, Fraction]:
+def split(q: Quantity) -> tuple[Quantity, Fraction]:
     return (q.base, q.exponent) if isinstance(q, Pow) else (q, Fraction(1))
+
+
+def _mapped(
+    mapping: Mapping[int, Index], subs: tuple[Index, ...], others: tuple[Index, ...]
+) -> dict[int, Index] | None:
+    """The mapping of labels extended by one factor's subscripts, None where that contradicts it."""
+    trial = dict(mapping)
+    for a, b in zip(subs, others, strict=True):
+        if isinstance(a, int) and trial.setdefault(a, b) != b:
+            return None
+    return trial
 
 
 def _fold(algebra: Algebra, work: Work) -> bool:
@@ -233,17 +274,17 @@ def _fold(algebra: Algebra, work: Work) -> bool:
         mapping: dict[int, Index] = {}
         taken: dict[int, Fraction] = {}
         for q, subs in product.factors:
-            base, exponent = _split(q)
+            base, exponent = split(q)
             for i, (other, other_subs) in enumerate(work.factors):
-                there, power = _split(other)
+                there, power = split(other)
                 if i in taken or there is not base or power / exponent < 1:
                     continue
-                trial = dict(mapping)
-                if all(
-                    trial.setdefault(a, b) == b
-                    for a, b in zip(subs, other_subs, strict=True)
-                    if isinstance(a, int)
-                ):
+                turned = (other_subs[1], other_subs[0], *other_subs[2:]) if len(subs) > 1 else ()
+                ways = (other_subs, turned) if algebra.symmetric(base) else (other_subs,)
+                trial = next(
+                    (t for w in ways if (t := _mapped(mapping, subs, w)) is not None), None
+                )
+                if trial is not None:
                     mapping = trial
                     taken[i] = exponent
                     break
@@ -253,7 +294,7 @@ def _fold(algebra: Algebra, work: Work) -> bool:
             continue
         factors: list[Factor] = []
         for i, (q, subs) in enumerate(work.factors):
-            base, power = _split(q)
+            base, power = split(q)
             rest = power - taken.get(i, Fraction(0))
             if rest:
                 factors.append((algebra.power(base, rest), subs))
@@ -263,6 +304,122 @@ def _fold(algebra: Algebra, work: Work) -> bool:
     return False
 
 
+def _solution(algebra: Algebra, work: Work) -> bool:
+    """``A⁻¹ b`` is the solution of ``A x = b`` where that is known already."""
+    summed = work.summed()
+    for i, (q, subs) in enumerate(work.factors):
+        if not isinstance(q, Fun) or q.op not in ("inv", "inverse") or len(subs) != 2:
+            continue
+        ways = [(0, 1)] if not algebra.symmetric(q) else [(0, 1), (1, 0)]
+        for row, column in ways:
+            label = subs[column]
+            if not isinstance(label, int) or label not in summed:
+                continue
+            places = [k for k in work.places(label) if k != i]
+            if len(places) != 1 or places[0] < 0 or subs[row] == label:
+                continue
+            b, b_subs = work.factors[places[0]]
+            if b_subs != (label,):
+                continue
+            solution = Fun("solve", (q.args[0], b), b.shape, (0,), whole=True)
+            if solution in algebra.kept:
+                del work.extents[label]
+                kept = [f for k, f in enumerate(work.factors) if k not in (i, places[0])]
+                work.factors = [*kept, (solution, (subs[row],))]
+                return True
+    return False
+
+
+def _fold_inside(algebra: Algebra, work: Work) -> bool:
+    """``(Σ_i g_i r_i)/s`` is ``Σ_i g_i y_i`` where ``y = r/s`` has a name."""
+    for product in algebra.folds:
+        for k, (outer, at) in enumerate(product.factors):
+            base, exponent = split(outer)
+            rest = [f for i, f in enumerate(product.factors) if i != k]
+            for i, (q, subs) in enumerate(work.factors):
+                there, power = split(q)
+                if there is not base or power / exponent < 1:
+                    continue
+                for j, (inner, inner_subs) in enumerate(work.factors):
+                    if not (isinstance(inner, Prod) and inner.summed) or inner in algebra.kept:
+                        continue
+                    made = _pushed(algebra, product, rest, (at, subs), inner, inner_subs)
+                    if made is None:
+                        continue
+                    work.factors[j] = (made, inner_subs)
+                    left = algebra.power(base, power - exponent) if power != exponent else None
+                    if left is None:
+                        del work.factors[i]
+                    else:
+                        work.factors[i] = (left, subs)
+                    return True
+    return False
+
+
+def _pushed(
+    algebra: Algebra,
+    product: Prod,
+    rest: list[Factor],
+    outer: tuple[tuple[Index, ...], tuple[Index, ...]],
+    inner: Prod,
+    subs: tuple[Index, ...],
+) -> Quantity | None:
+    """A sum with one more factor inside, where that makes up a product with a name."""
+    at, outside = outer
+    back = {s: k for k, s in zip(inner.out, subs, strict=True) if isinstance(k, int)}
+    if inner.constraints or not all(s in back for s in outside):
+        return None
+    mapping = _mapped({}, at, tuple(back[s] for s in outside))
+    if mapping is None:
+        return None
+    factors = list(inner.factors)
+    for q, q_subs in rest:
+        for i, (other, other_subs) in enumerate(factors):
+            trial = _mapped(mapping, q_subs, other_subs) if other is q else None
+            if trial is not None:
+                mapping = trial
+                del factors[i]
+                break
+        else:
+            return None
+    factors.append((product, tuple(mapping[k] for k in range(len(product.extents)))))
+    extents = dict(enumerate(inner.extents))
+    return algebra.prod(inner.coef, extents, factors, inner.out, (), inner.shape)
+
+
+def _one_hot(algebra: Algebra, work: Work) -> bool:
+    """``Σ_i [i = t[n]]`` is 1: a look-up lies within the axis that it selects from."""
+    summed = work.summed()
+    for k, (q, subs) in enumerate(work.factors):
+        if not isinstance(q, Prod) or q.summed or q.constraints:
+            continue
+        loose = [axis for axis, s in enumerate(q.out) if not isinstance(s, int)]
+        if len(loose) != 1 or not _is_lookup(q.out[loose[0]], q.shape[loose[0]]):
+            continue
+        label = subs[loose[0]]
+        if not isinstance(label, int) or label not in summed or work.places(label) != [k]:
+            continue
+        pairs = [(a, s) for a, s in zip(q.out, subs, strict=True) if isinstance(a, int)]
+        mapping: dict[int, Index] = dict(pairs)
+        if len(mapping) < len(pairs) or len(mapping) < len(q.extents) or label in mapping.values():
+            continue
+        work.factors[k : k + 1] = [
+            (f, tuple(map_labels(s, mapping) for s in inner)) for f, inner in q.factors
+        ]
+        work.coef = work.coef * q.coef
+        del work.extents[label]
+        return True
+    return False
+
+
+def _is_lookup(index: Index, extent: Extent) -> bool:
+    """Whether an index is one entry of an integer array, within an axis of an extent."""
+    if isinstance(index, int) or index.const or len(index.parts) != 1:
+        return False
+    coef, key = index.parts[0]
+    return coef == ONE and isinstance(key, Wrap) and key.kind == "look" and key.n == extent
+
+
 #: Rewrites of a product under construction, by name; each says whether it applied.
 PRODUCT_RULES: dict[str, Callable[[Algebra, Work], bool]] = {
     "softmax": _softmax,
@@ -270,7 +427,49 @@ PRODUCT_RULES: dict[str, Callable[[Algebra, Work], bool]] = {
     "logistic": _logistic,
     "logistic derivative": _logistic_pair,
     "named product": _fold,
+    "named product in a sum": _fold_inside,
+    "known solution": _solution,
+    "one entry of a row": _one_hot,
 }
+
+
+# -- sums -------------------------------------------------------------------------------------
+def simplify_sum(algebra: Algebra, total: Quantity) -> Quantity | None:
+    """One rewrite of a collected sum, None where it stays."""
+    if not isinstance(total, Add) or total in algebra.kept:
+        return None
+    return _quadratic(algebra, total)
+
+
+def _quadratic(algebra: Algebra, total: Add) -> Quantity | None:
+    """``1 − 3 h + 2 h²`` is ``(1 − h) (1 − 2 h)``: whole reciprocals of roots."""
+    if len(total.parts) != 3:
+        return None
+    powers: dict[Fraction, Fraction] = {}
+    base: Quantity | None = None
+    for coef, part in total.parts:
+        inner, power = (part, Fraction(0)) if isinstance(part, Num) else algebra.split(part)
+        value = (coef * part.value if isinstance(part, Num) else coef).number
+        if not isinstance(value, Fraction) or (power and base not in (None, inner)):
+            return None
+        base = inner if power else base
+        powers[power] = value
+    if base is None or set(powers) != {0, 1, 2}:
+        return None
+    c, b, a = (powers[Fraction(k)] for k in range(3))
+    discriminant = b * b - 4 * a * c
+    if discriminant < 0:
+        return None
+    root = Fraction(math.isqrt(discriminant.numerator), math.isqrt(discriminant.denominator))
+    slopes = [(b + sign * root) / (2 * c) for sign in (1, -1)]
+    if root * root != discriminant or any(s.denominator != 1 for s in slopes):
+        return None
+    labels = tuple(range(total.ndim))
+    one = (ONE, Num(ONE))
+    factors: list[Factor] = [
+        (algebra.add([one, (extent(s), base)], total.shape), labels) for s in slopes
+    ]
+    return algebra.prod(extent(c), dict(enumerate(total.shape)), factors, labels, (), total.shape)
 
 
 # -- powers -----------------------------------------------------------------------------------
@@ -369,6 +568,8 @@ def _log(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity
 def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
     """``where(a = b, 0, f)`` guards 0/0 or ∞ − ∞: f, where f is a − b or a power of a."""
     condition, special, usual = args
+    if isinstance(condition, Add) and not condition.parts:
+        return usual
     if isinstance(condition, Fun) and condition.op == "logical_and":  # a = b, both infinite
         condition = next(
             (c for c in condition.args if isinstance(c, Fun) and c.op == "equal"), condition
@@ -388,13 +589,22 @@ def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quanti
 def _logical_not(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
     """``¬[a = b]``, ``¬([a = b] ∧ isinf(a))``: guards of 0/0, ∞ − ∞, 1 where all is finite."""
     (condition,) = args
-    if isinstance(condition, Fun) and condition.op == "logical_and":
-        guards = [a.op for a in condition.args if isinstance(a, Fun)]
-        if "isinf" in guards:
-            return algebra.scaled(ONE, Num(ONE), shape)
-    if isinstance(condition, Fun) and condition.op == "equal":
+    false = isinstance(condition, Add) and not condition.parts
+    if false or (isinstance(condition, Fun) and condition.op == "equal"):
         return algebra.scaled(ONE, Num(ONE), shape)
     return None
+
+
+def _logical_and(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
+    """What is false on one side is false."""
+    if any(isinstance(a, Add) and not a.parts for a in args):
+        return zero(shape)
+    return None
+
+
+def _never(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity:
+    """``isinf``, ``isnan``: formulas speak of finite values."""
+    return zero(shape)
 
 
 def _logaddexp(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
@@ -436,6 +646,9 @@ RULES: dict[str, Rule] = {
     "expm1": _expm1,
     "where": _where,
     "logical_not": _logical_not,
+    "logical_and": _logical_and,
+    "isinf": _never,
+    "isnan": _never,
     "logaddexp": _logaddexp,
 }
 

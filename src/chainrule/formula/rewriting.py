@@ -94,10 +94,11 @@ class Recorder(Algebra):
         self._record("common factor", total, result)
         return result
 
-    def _vanishes(self, result: Prod) -> bool:
-        found = super()._vanishes(result)
-        if found:
-            self._record("sums to 0 by definition", result, Num(Extent({})))
+    def _collapsed(self, result: Prod) -> Extent | None:
+        found = super()._collapsed(result)
+        if found is not None:
+            name = "a number by definition" if found else "sums to 0 by definition"
+            self._record(name, result, Num(found))
         return found
 
 

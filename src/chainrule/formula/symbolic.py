@@ -22,6 +22,7 @@ from ..expr.subs import Affine, Look, Sub
 from ..expr.walk import topological
 from .algebra import Algebra
 from .quantity import (
+    Add,
     Form,
     Fun,
     Index,
@@ -30,6 +31,8 @@ from .quantity import (
     Quantity,
     Sym,
     Wrap,
+    constant,
+    is_view,
     map_labels,
     ordered,
     zero,
@@ -357,7 +360,7 @@ class Translator:
             self.algebra.keep(found, named=True)
             self.names.setdefault(found, self.labels[node])
             return found
-        if not shared:
+        if not shared or _is_wide(found):
             return found
         if isinstance(found, Prod) and not found.constraints and found not in self.algebra.named:
             factor = found.coef.factor
@@ -412,8 +415,19 @@ class Translator:
                 inverse = Fun("inverse", args, shape, (0,), whole=True)
                 extents = dict(enumerate(shape))
                 return algebra.prod(ONE, extents, [(det, ()), (inverse, (1, 0))], (0, 1), (), shape)
+            if a.op == "solve" and len(shape) == 2 and shape[1] == ONE:
+                return self._solved_vector(args, shape)
             return Fun(a.op, args, shape, (*a.params, a.index), whole=True)
         raise self._differs(a, b)
+
+    def _solved_vector(self, args: tuple[Quantity, ...], shape: tuple[Extent, ...]) -> Quantity:
+        """``A⁻¹ b`` of one right-hand side as a vector, viewed as the column that NumPy solves."""
+        matrix, column = args
+        first = constant(0)
+        vector = self.algebra.view(column, (0, first), (0,), {0: shape[0]}, shape[:1])
+        solution = Fun("solve", (matrix, vector), shape[:1], (0,), whole=True)
+        self.algebra.keep(solution, named=False)
+        return self.algebra.view(solution, (0,), (0, first), {0: shape[0]}, shape)
 
     def _captured(self, a: Node, b: Node, shape: tuple[Extent, ...]) -> Quantity:
         """An array from outside: a number, a constant, an identity, or known by its name."""
@@ -476,6 +490,20 @@ class Translator:
 
 def _is_ramp(array: Any) -> bool:
     return bool((array == np.arange(len(array))).all())
+
+
+def _is_wide(q: Quantity) -> bool:
+    """Whether a quantity of more than two axes is made of smaller ones without a sum over labels.
+
+    Opened, it may leave matrix products: ``Σ_d G[n,m] (x[n,d] − y[m,d])``.
+    """
+    if q.ndim < 3:
+        return False
+    if isinstance(q, Add):
+        return all(isinstance(p, Num) or (is_view(p) and _is_wide(p)) for _, p in q.parts)
+    if not isinstance(q, Prod) or q.summed or q.constraints:
+        return False
+    return all(f.ndim < q.ndim or _is_wide(f) for f, _ in q.factors)
 
 
 def _what(value: object) -> str:

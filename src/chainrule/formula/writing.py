@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -49,6 +50,13 @@ _GREEK = frozenset(
 )
 
 
+_LETTERS = {"Δ": "Delta", "δ": "delta", "σ": "sigma", "Φ": "Phi", "ℓ": "ell"} | {
+    chr(code): unicodedata.name(chr(code)).split()[-1].lower().replace("lamda", "lambda")
+    for code in range(ord("α"), ord("ω") + 1)
+    if chr(code) not in "οςσ"
+}
+
+
 def latex_name(name: str) -> str:
     """``w1`` as ``w_{1}``, ``sigma`` as ``\\sigma``, long names upright."""
     if "." in name:
@@ -58,7 +66,8 @@ def latex_name(name: str) -> str:
     stem = name.rstrip("0123456789").rstrip("_")
     digits = name[len(stem) :].lstrip("_")
     head, _, tail = stem.partition("_")
-    if head in _GREEK:
+    head = _LETTERS.get(head, head)
+    if head in _GREEK or head == "ell":
         text = "\\" + head
     elif len(head) == 1:
         text = head

@@ -226,7 +226,8 @@ def _text(tree: Expr) -> tuple[str, int]:
         if isinstance(tree.op, ast.Not):
             return f"not {_within(tree.operand, 5)}", 5
         sign = {ast.USub: "-", ast.Invert: "~", ast.UAdd: "+"}[type(tree.op)]
-        return sign + _within(tree.operand, _UNARY), _UNARY
+        power = isinstance(tree.operand, ast.BinOp) and isinstance(tree.operand.op, ast.Pow)
+        return sign + _within(tree.operand, _ATOM if power else _UNARY), _UNARY  # -(x**2)
     if isinstance(tree, ast.BinOp):
         return _binary(tree)
     if isinstance(tree, ast.Compare):

@@ -1,0 +1,107 @@
+"""Factors that several products share: ``G ⊙ (1 − y ⊙ y)`` in every gradient of a layer.
+
+A group is a factor with all labels (its *host*) and those that lie under labels of the host:
+what one multiplies elementwise, rows and columns scaled included.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import TypeAlias
+
+from ..expr.extents import ONE
+from .algebra import Algebra
+from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Sym, ordered
+
+__all__ = ["shared_group"]
+
+Key: TypeAlias = "tuple[Quantity, tuple[int, ...]]"
+Group: TypeAlias = "dict[Key, Fraction]"  # exponents of bases by axes of the host
+
+_LONG = 5  # what is shorter is grouped only if it occurs three times
+_MOST = 400  # groups that are compared
+
+
+def shared_group(roots: Sequence[Quantity], algebra: Algebra) -> Quantity | None:
+    """The product of factors that saves most when it gets a name, None where none does."""
+    hosts: dict[Quantity, list[tuple[Quantity, Group]]] = {}
+    for q in ordered(roots):
+        if isinstance(q, Prod) and q not in algebra.named and len(q.factors) > 1:
+            for host, group in _groups(q, algebra):
+                hosts.setdefault(host, []).append((q, group))
+    best: tuple[int, Quantity] | None = None
+    for host, found in hosts.items():
+        if len({q for q, _ in found}) < 2:
+            continue
+        for group in _candidates([g for _, g in found[:_MOST]]):
+            uses = len({q for q, g in found if _contains(g, group)})
+            made = _product(host, group, algebra)
+            length = algebra.cost(made)
+            if made in algebra.named or not isinstance(made, Prod) or len(made.factors) < 2:
+                continue
+            if uses < (2 if length >= _LONG else 3):
+                continue
+            saved = (uses - 1) * (length - 1)
+            if best is None or saved > best[0]:
+                best = saved, made
+    return best[1] if best is not None else None
+
+
+def _groups(product: Prod, algebra: Algebra) -> Iterator[tuple[Quantity, Group]]:
+    for host, subs in product.factors:
+        bare = [s for s in subs if isinstance(s, int)]
+        if len(bare) < len(subs) or len(set(bare)) < len(bare) or not bare:
+            continue
+        if isinstance(host, Pow) and not isinstance(host.base, Sym | Fun | Add):
+            continue
+        group: Group = {}
+        for q, other in product.factors:
+            if isinstance(q, Num) or not other or not set(other) <= set(bare):
+                continue
+            base, exponent = algebra.split(q)
+            axes = tuple(bare.index(s) for s in other if isinstance(s, int))
+            if algebra.symmetric(q):
+                axes = (*sorted(axes[:2]), *axes[2:])
+            group[base, axes] = group.get((base, axes), Fraction(0)) + exponent
+        if len(group) > 1:
+            own = algebra.split(host)[0]
+            yield own, group
+
+
+def _candidates(groups: Sequence[Group]) -> Iterator[Group]:
+    """Intersections of two groups, each once."""
+    seen: set[frozenset[tuple[Key, Fraction]]] = set()
+    for i, one in enumerate(groups):
+        for other in groups[i + 1 :]:
+            common: Group = {}
+            for key, exponent in one.items():
+                there = other.get(key, Fraction(0))
+                if exponent * there > 0:
+                    common[key] = min(exponent, there, key=abs)
+            mark = frozenset(common.items())
+            if len(common) > 1 and mark not in seen:
+                seen.add(mark)
+                yield common
+
+
+def _contains(group: Group, part: Group) -> bool:
+    return all(k in group and group[k] / e >= 1 for k, e in part.items())
+
+
+def _product(host: Quantity, group: Group, algebra: Algebra) -> Quantity:
+    labels: tuple[Index, ...] = tuple(range(host.ndim))
+    factors = [(algebra.power(q, e), axes) for (q, axes), e in group.items()]
+    return algebra.prod(ONE, dict(enumerate(host.shape)), factors, labels, (), host.shape)
+
+
+def counted(roots: Sequence[Quantity]) -> Counter[Quantity]:
+    """How often each quantity is written: once by each that holds it, and once as a root."""
+    order = ordered(roots)
+    uses = Counter(child for q in order for child in q.children)
+    uses.update(root for root in roots if uses[root])
+    for q in reversed(order):
+        if isinstance(q, Pow) and q.exponent < 0:  # a divisor: its base is what is written
+            uses[q.base] += uses[q] - 1
+    return uses
