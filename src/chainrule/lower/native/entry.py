@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import sysconfig
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -22,6 +23,7 @@ __all__ = ["API", "Captured", "Dict", "Leaf", "Row", "Same", "Tree", "emit_entry
 API = (
     "PyArray_Type",
     "PyArray_Empty",
+    "PyArray_Zeros",
     "PyArray_Return",
     "PyTuple_Type",
     "PyList_Type",
@@ -44,7 +46,7 @@ API = (
 _SLOT = {name: number for number, name in enumerate(API)}
 
 # NumPy's table of functions: positions are part of its stable interface
-_NUMPY_API = {"PyArray_Type": 2, "PyArray_Return": 76, "PyArray_Empty": 184}
+_NUMPY_API = {"PyArray_Type": 2, "PyArray_Return": 76, "PyArray_Zeros": 183, "PyArray_Empty": 184}
 # offsets of PyArrayObject's fields, of PyObject's, PyVarObject's, PyListObject's, PyFloatObject's
 _DATA, _ND, _DIMS, _DESCR, _FLAGS = 16, 24, 32, 56, 64
 _BYTE_ORDER, _TYPE_NUMBER = 26, 28  # of PyArray_Descr
@@ -280,7 +282,7 @@ class _Writer:
             self.line(f"store ptr {data}, ptr {place}, align 8")
 
     # -- results ------------------------------------------------------------------------------
-    def allocate(self, leaf: Leaf) -> None:
+    def allocate(self, leaf: Leaf, zeroed: bool) -> None:
         """A fresh array, bound to the leaf's slot."""
         dtype = self.object(np.dtype(leaf.dtype.type))
         self.line(f"call void {self.api('Py_IncRef')}(ptr {dtype})")  # the call below takes it
@@ -289,7 +291,7 @@ class _Writer:
         rank = max(len(leaf.shape), 1)
         self.globals.append(f"{name} = internal constant [{rank} x i64] [{sizes}]")
         array = self.set(
-            f"call ptr {self.api('PyArray_Empty')}"
+            f"call ptr {self.api('PyArray_Zeros' if zeroed else 'PyArray_Empty')}"
             f"(i32 {len(leaf.shape)}, ptr {name}, ptr {dtype}, i32 0)"
         )
         self.require(self.set(f"icmp ne ptr {array}, null"), f"failed{len(self.arrays)}")
@@ -345,12 +347,14 @@ def emit_entry(
     captured: tuple[Captured, ...],
     result: Tree,
     slots: tuple[list[int], list[int]],
+    zeroed: Container[int | None],
     objects: list[Any],
     first_object: int,
 ) -> str:
     """``@entry(self, args, count)`` around ``@main(frame)``; objects it needs join ``objects``.
 
-    ``slots``: where the frame holds the program's inputs and outputs.
+    ``slots``: where the frame holds the program's inputs and outputs; ``zeroed``: which outputs
+    come filled with zeros.
     """
     w = _Writer(objects, first_object)
     w.slots = slots[0]
@@ -364,7 +368,7 @@ def emit_entry(
         w.check(w.object(item.array), item.leaf)
     w.slots = slots[1]
     for leaf in leaves_of(result):
-        w.allocate(leaf)
+        w.allocate(leaf, leaf.number in zeroed)
     busy = w.set(f"getelementptr i8, ptr %frame, i64 {8 * _SLOT['busy']}")
     w.line(f"store i64 1, ptr {busy}, align 8")
     failed = w.set("call i32 @main(ptr %frame)")

@@ -52,6 +52,7 @@ class Buffer:
     data: Any = None  # of a constant
     first: int = -1  # the first and the last item that meet it
     last: int = -1
+    zeroed: bool = False  # a result that comes filled with zeros (pages that nobody has touched)
 
     def meet(self, item: int) -> None:
         """Note that an item (their numbers ascend) reads or writes this buffer."""

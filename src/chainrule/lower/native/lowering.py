@@ -667,7 +667,7 @@ class _Lowering:
                 for s in item.sinks
                 if s.access.buffer.role == "output" or s.access.buffer in needed
             ]
-            if not item.sinks:
+            if not item.sinks or _begins_with_zeros(item):
                 continue
             for nest in prepared(item, scratch):
                 for sink in nest.sinks:
@@ -680,6 +680,19 @@ class _Lowering:
                         result.append(first)
                 result.append(nest)
         return result
+
+
+def _begins_with_zeros(nest: Nest) -> bool:
+    """Whether a nest only fills a result with zeros: then the result is asked for zeroed."""
+    if len(nest.sinks) != 1 or not isinstance(sink := nest.sinks[0], Store):
+        return False
+    node, buffer = nest.nodes[sink.node], sink.access.buffer
+    if buffer.role != "output" or not isinstance(node, Constant) or node.value != 0:
+        return False
+    if np.signbit(node.value) or nest.size != buffer.size:
+        return False
+    buffer.zeroed = True
+    return True
 
 
 def _indexed(nest: Nest) -> bool:

@@ -154,9 +154,9 @@ class NativeProgram:
             [a.buffer.slot for a in lowered.inputs],
             [a.buffer.slot for a in lowered.outputs],
         )
-        entry = emit_entry(
-            tuple(arguments), tuple(captured), result, slots, objects, len(API) + len(buffers)
-        )
+        zeroed = {k for k, a in enumerate(lowered.outputs) if a.buffer.zeroed}
+        first = len(API) + len(buffers)
+        entry = emit_entry(tuple(arguments), tuple(captured), result, slots, zeroed, objects, first)
         self.source = body + entry
         machine_code = compiled(self.source, ("entry",))
         self._kept: list[Any] = [objects, captured, machine_code, memory]
