@@ -3,6 +3,7 @@
 ========  =========================================================================================
 code      a writer of LLVM's text: vectors of one width, common subexpressions found as written
 vmath     exp, log, sin, tanh … on vectors, branch-free
+powers    xʸ, in twice the working precision inside
 scalar    each elementwise function of the plan on vectors
 loops     fused loop nests: loads, functions, stores, sums and maxima
 matmul    matrix products: small ones in registers, large ones by BLAS

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from .code import Code, V
 from .layout import Unsupported
+from .powers import power
 from .vmath import VECTOR_FUNCTIONS
 
 __all__ = ["COMPARISONS", "LOGICAL", "apply"]
@@ -40,8 +41,6 @@ _LIBRARY = {
     "erfc": "erfc",
     "arctan2": "atan2",
     "hypot": "hypot",
-    "power": "pow",
-    "float_power": "pow",
     "fmod": "fmod",
 }
 
@@ -161,6 +160,8 @@ _UNARY: dict[str, Callable[[Code, V], V]] = {
 _BINARY: dict[str, Callable[[Code, V, V], V]] = {
     "multiply": lambda c, a, b: c.mul(a, b),
     "divide": lambda c, a, b: c.div(a, b),
+    "power": power,
+    "float_power": power,
     "maximum": _pick("oge"),
     "minimum": _pick("ole"),
     "fmax": _pick_number("oge"),

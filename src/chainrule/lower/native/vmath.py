@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from .code import Code, V
 
-__all__ = ["VECTOR_FUNCTIONS"]
+__all__ = ["BITS", "LN2", "VECTOR_FUNCTIONS", "exp", "log", "reduced", "where_needed"]
 
 _EXP = {
     "f64": (
@@ -149,11 +149,11 @@ _ERF_LARGE = {
     ),
 }
 
-_BITS = {"f64": ("i64", 52, 1023), "f32": ("i32", 23, 127)}
+BITS = {"f64": ("i64", 52, 1023), "f32": ("i32", 23, 127)}
 # adding it rounds to the nearest integer, which then stands in the low bits
 _ROUND = {"f64": 1.5 * 2.0**52, "f32": 1.5 * 2.0**23}
 # the high part has trailing zeros, so that products with exponents are exact
-_LN2 = {
+LN2 = {
     "f64": (0.693147180369123816490e00, 1.90821492927058770002e-10),
     "f32": (0.693145751953125, 1.428606765330187045e-06),
 }
@@ -174,7 +174,7 @@ def _clamped(c: Code, x: V, low: float, high: float) -> V:
 
 def _nearest(c: Code, x: V) -> tuple[V, V]:
     """The nearest integer as a float and as an integer."""
-    whole, _, _ = _BITS[x.kind]
+    whole, _, _ = BITS[x.kind]
     magic = c.const(x.kind, _ROUND[x.kind])
     shifted = c.add(x, magic)
     return c.sub(shifted, magic), c.sub(c.bitcast(shifted, whole), c.bitcast(magic, whole))
@@ -182,7 +182,7 @@ def _nearest(c: Code, x: V) -> tuple[V, V]:
 
 def _two_to(c: Code, n: V, kind: str) -> V:
     """2ⁿ for integers n in the range of normal numbers."""
-    whole, mantissa, bias = _BITS[kind]
+    whole, mantissa, bias = BITS[kind]
     return c.bitcast(c.shl(c.add(n, c.const(whole, bias)), mantissa), kind)
 
 
@@ -190,7 +190,7 @@ def _exp_parts(c: Code, x: V) -> tuple[V, V]:
     """(n, e): x = n ln 2 + r, e = eʳ - 1."""
     scaled = c.mul(x, c.const(x.kind, 1 / math.log(2)))
     n, whole = _nearest(c, scaled)
-    high, low = _LN2[x.kind]
+    high, low = LN2[x.kind]
     minus = c.neg(n)
     r = c.fma(minus, c.const(x.kind, high), x)
     r = c.fma(minus, c.const(x.kind, low), r)
@@ -208,7 +208,7 @@ def exp(c: Code, x: V) -> V:
 def expm1(c: Code, x: V) -> V:
     low, high = (-40.0, 710.0) if x.kind == "f64" else (-20.0, 89.0)
     n, e = _exp_parts(c, _clamped(c, x, low, high))
-    whole, _, _ = _BITS[x.kind]
+    whole, _, _ = BITS[x.kind]
     h = _two_to(c, c.sub(n, c.const(whole, 1)), x.kind)
     half = c.fma(e, h, c.sub(h, c.const(x.kind, 0.5)))
     return c.intrinsic("copysign", c.add(half, half), x)
@@ -228,10 +228,10 @@ def expit(c: Code, x: V) -> V:
     return c.div(above, c.add(one, e))
 
 
-def _reduced(c: Code, u: V) -> tuple[V, V]:
+def reduced(c: Code, u: V) -> tuple[V, V]:
     """(k, f) for positive normal u: u = 2ᵏ (1 + f) with 1 + f in [√½, √2)."""
     kind = u.kind
-    whole, mantissa, _ = _BITS[kind]
+    whole, mantissa, _ = BITS[kind]
     bits = c.bitcast(u, whole)
     root = c.bitcast(c.const(kind, math.sqrt(0.5)), whole)
     k = c.ashr(c.sub(bits, root), mantissa)
@@ -246,7 +246,7 @@ def _log_sum(c: Code, f: V, exponent: V) -> V:
     z = c.mul(s, s)
     rest = c.mul(z, c.poly(z, _LOG[kind]))
     half = c.mul(c.mul(f, f), c.const(kind, 0.5))
-    high, low = _LN2[kind]
+    high, low = LN2[kind]
     inner = c.fma(s, c.add(half, rest), c.mul(exponent, c.const(kind, low)))
     return c.fma(exponent, c.const(kind, high), c.sub(f, c.sub(half, inner)))
 
@@ -263,11 +263,11 @@ def _log_edges(c: Code, x: V, zero: float, value: V) -> V:
 
 def log(c: Code, x: V) -> V:
     kind = x.kind
-    _, mantissa, bias = _BITS[kind]
+    _, mantissa, bias = BITS[kind]
     tiny = c.cmp("olt", x, c.const(kind, 2.0 ** (1 - bias)))
     shift = mantissa + 2
     u = c.select(tiny, c.mul(x, c.const(kind, 2.0**shift)), x)
-    k, f = _reduced(c, u)
+    k, f = reduced(c, u)
     exponent = c.convert(k, kind)
     exponent = c.select(tiny, c.sub(exponent, c.const(kind, shift)), exponent)
     return _log_edges(c, x, 0.0, _log_sum(c, f, exponent))
@@ -279,8 +279,8 @@ def log1p(c: Code, x: V) -> V:
     u = c.add(one, x)
     big = c.cmp("ogt", x, one)
     lost = c.select(big, c.sub(one, c.sub(u, x)), c.sub(x, c.sub(u, one)))
-    k, f = _reduced(c, u)
-    whole, _, bias = _BITS[kind]
+    k, f = reduced(c, u)
+    whole, _, bias = BITS[kind]
     # where 2⁻ᵏ would be denormal the correction is long lost
     back = c.select(c.cmp("slt", k, c.const(whole, bias)), c.neg(k), c.const(whole, 1 - bias))
     f = c.add(f, c.mul(lost, _two_to(c, back, kind)))
@@ -307,7 +307,7 @@ def _quadrant(c: Code, x: V) -> tuple[V, V, V]:
 def _circular(name: str, shift: int) -> Callable[[Code, V], V]:
     def function(c: Code, x: V) -> V:
         kind = x.kind
-        whole = _BITS[kind][0]
+        whole = BITS[kind][0]
         r, z, n = _quadrant(c, x)
         sine = c.fma(c.mul(r, z), c.poly(z, _SIN[kind]), r)
         cosine = c.fma(
@@ -321,12 +321,12 @@ def _circular(name: str, shift: int) -> Callable[[Code, V], V]:
         value = c.bitcast(c.xor(c.bitcast(value, whole), sign), kind)
         huge = c.cmp("ogt", c.intrinsic("fabs", x), c.const(kind, _TRIG_LIMIT[kind]))
         value = c.select(c.cmp("oeq", x, c.const(kind, 0)), x if name == "sin" else value, value)
-        return _where_needed(c, huge, value, lambda: c.library(name, x))
+        return where_needed(c, huge, value, lambda: c.library(name, x))
 
     return function
 
 
-def _where_needed(c: Code, mask: V, value: V, other: Callable[[], V]) -> V:
+def where_needed(c: Code, mask: V, value: V, other: Callable[[], V]) -> V:
     """``select(mask, other, value)``, the other computed only where some lane asks for it."""
     slow, done = c.new_label("slow"), c.new_label("done")
     before = c.block
