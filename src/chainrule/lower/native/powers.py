@@ -74,5 +74,5 @@ def _in_double(c: Code, x: V, y: V) -> V:
     product, product_low = _exact_product(c, y, total)
     product_low = c.fma(y, small, product_low)
     value = exp(c, product)
-    finite = c.cmp("olt", c.intrinsic("fabs", product), c.const(kind, 750.0))
+    finite = c.cmp("olt", value, c.const(kind, math.inf))
     return c.select(finite, c.fma(value, product_low, value), value)
