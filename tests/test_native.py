@@ -300,6 +300,21 @@ def test_uncompiled_functions_go_over_too(monkeypatch):
     np.testing.assert_allclose(slope, np.cos(x) - x * np.sin(x), rtol=1e-13)
 
 
+def test_views_and_floats_are_taken_as_arrays(monkeypatch):
+    monkeypatch.setenv("CHAINRULE_NATIVE", "now")
+    table = np.arange(12).reshape(6, 2).T % 4  # rows that are not contiguous
+
+    def f(x, t):
+        return np.sum(x[table[0]] * np.sin(t * x[table[1]]))
+
+    x = RNG.normal(size=8)[::2]
+    step = cr.compile(f)
+    step(x, 0.5)
+    (path,) = (p for paths in step._entries.values() for p in paths)
+    monkeypatch.setattr(path.program, "_numpy", None)  # an error if NumPy were asked
+    assert np.isclose(step(x, 0.7), f(x, 0.7), rtol=1e-14)
+
+
 def test_switched_off(monkeypatch):
     monkeypatch.setenv("CHAINRULE_NATIVE", "0")
     step = cr.compile(lambda x: x + 1)

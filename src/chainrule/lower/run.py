@@ -75,6 +75,12 @@ class Program:
         native = self.promotion.made
         if native is not None:
             found: tuple[Any, ...] | None = native.function(*values)
+            if found is None:  # views, Python floats: as arrays in C order they may do
+                leaves = self.plan.leaves
+                whole = [
+                    np.asarray(v, n.dtype, order="C") for v, n in zip(values, leaves, strict=True)
+                ]
+                found = native.function(*whole)
             if found is not None:
                 return found
         else:
