@@ -104,6 +104,16 @@ def test_what_needs_no_memory_is_not_refused():
     assert (s @ BIG).nbytes < 10**7
 
 
+def test_a_value_that_would_not_fit_is_not_computed():
+    x = np.linspace(1.0, 2.0, 10 * N)  # the value: 29 TiB
+    J, aux = cr.jacobian(lambda x: (np.outer(x**2, x), np.sum(x)), has_aux=True)(x)
+    assert aux == pytest.approx(1.5 * 10 * N)
+    assert J.shape == (10 * N,) * 3
+    assert J[(3, 5), 3] == pytest.approx(2 * x[3] * x[5], rel=1e-14)
+    assert J[(3, 5), 5] == pytest.approx(x[3] ** 2, rel=1e-14)
+    assert J[(3, 5), :].shape == (10 * N,)
+
+
 def test_what_the_allocator_refuses_says_what_to_call(monkeypatch):
     def refuse(nodes, bindings):
         raise MemoryError("Unable to allocate 298. GiB")

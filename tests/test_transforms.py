@@ -49,6 +49,12 @@ class TestGrad:
         assert isinstance(one, tuple)
         equal(one[0], X)
 
+    @pytest.mark.parametrize("argnums", [(0, 0), (1, -2)])
+    @pytest.mark.parametrize("transform", [cr.grad, cr.jacobian, cr.value_and_grad])
+    def test_an_argument_named_twice(self, transform, argnums):
+        with pytest.raises(ValueError, match="twice"):
+            transform(lambda x, y, z: np.sum(x * y), argnums=argnums)(X, X, X)
+
     def test_other_arguments_may_be_anything(self):
         def f(x, n, name, *, scale=1.0):
             assert name == "cube"

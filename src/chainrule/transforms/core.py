@@ -25,6 +25,7 @@ __all__ = [
     "Inputs",
     "Later",
     "Outputs",
+    "check_bound",
     "derived_pullback",
     "derived_pushforward",
     "enter",
@@ -137,19 +138,20 @@ def finish(session: Session, opened: Level, nodes: Sequence[Node]) -> list[Any]:
 def settle(session: Session, nodes: Sequence[Node]) -> list[Any]:
     """Traced arrays where a node depends on an open level, numbers else."""
     if not session.levels:
-        _check_bound(session, nodes)
+        check_bound(session, nodes)
         return evaluate(nodes, session.bindings)
     still_open = session.open_leaves()
     free = [any(leaf in still_open for leaf in leaves([node])) for node in nodes]
     ready = [node for node, traced_ in zip(nodes, free, strict=True) if not traced_]
-    _check_bound(session, ready)
+    check_bound(session, ready)
     values = iter(evaluate(ready, session.bindings))
     return [
         traced(node) if traced_ else next(values) for node, traced_ in zip(nodes, free, strict=True)
     ]
 
 
-def _check_bound(session: Session, nodes: Sequence[Node]) -> None:
+def check_bound(session: Session, nodes: Sequence[Node]) -> None:
+    """EscapedTracerError where a result needs a leaf that has no value (any more)."""
     for leaf in leaves(nodes):
         if leaf not in session.bindings:
             raise EscapedTracerError(

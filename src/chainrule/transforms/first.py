@@ -30,7 +30,7 @@ Symmetric = bool | Sequence[bool]
 
 
 def positions(argnums: Argnums, count: int) -> tuple[int, ...]:
-    """Argument numbers as a tuple of non-negative ints."""
+    """Argument numbers as a tuple of distinct non-negative ints."""
     wanted = (argnums,) if isinstance(argnums, int | np.integer) else tuple(argnums)
     result = []
     for number in wanted:
@@ -39,6 +39,8 @@ def positions(argnums: Argnums, count: int) -> tuple[int, ...]:
                 f"argnums={argnums}, but the function was called with {count} positional arguments"
             )
         result.append(int(number) % count)
+    if len(set(result)) < len(result):
+        raise ValueError(f"argnums={argnums} names an argument of {count} twice")
     return tuple(result)
 
 

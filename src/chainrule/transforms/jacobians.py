@@ -19,7 +19,7 @@ from ..jacobian.values import factor_values
 from ..simplify.network import finalize
 from ..trace.array import TracedArray, as_node, traced
 from ..trace.session import Level, Session
-from .core import Outputs, enter, finish, level, outputs, settle
+from .core import Outputs, check_bound, enter, finish, level, outputs, settle
 from .first import (
     Argnums,
     Symmetric,
@@ -89,13 +89,33 @@ def value_and_jacobian(
 
     Returns a function giving ``(value, J)``, or ``((value, aux), J)`` with ``has_aux``.
     """
+    both = _value_and_jacobian(f, argnums, has_aux, layout, mode, symmetric, valued=True)
+
+    @functools.wraps(f)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, aux, result = both(*args, **kwargs)
+        return ((value, aux), result) if has_aux else (value, result)
+
+    return wrapped
+
+
+def _value_and_jacobian(
+    f: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    layout: Layout,
+    mode: Mode,
+    symmetric: Symmetric,
+    valued: bool,
+) -> Callable[..., tuple[Any, Any, Any]]:
+    """``(value, aux, J)``; unless ``valued`` the value, which may not fit, is not computed."""
     if mode not in MODES:
         raise ValueError(f"mode must be one of {MODES}, not {mode!r}")
     if layout not in ("numerator", "denominator"):
         raise ValueError(f"layout must be 'numerator' or 'denominator', not {layout!r}")
 
     @functools.wraps(f)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
         numbers, chosen = split_arguments(argnums, args)
         with level("jacobian") as (session, opened_level):
             inputs = enter(session, opened_level, chosen, f"argument of {_name(f)}: args")
@@ -104,8 +124,11 @@ def value_and_jacobian(
             extra = outputs(aux)
             flags = symmetric_leaves(inputs, symmetric)
             rows = _networks(outs.nodes, inputs.leaves, mode, flags)
-        done = finish(session, opened_level, [*outs.nodes, *extra.nodes])
-        value = outs.rebuild(done[: len(outs.nodes)])
+        wanted = outs.nodes if valued else []
+        if not (valued or session.levels):
+            check_bound(session, outs.nodes)
+        done = finish(session, opened_level, [*wanted, *extra.nodes])
+        value = outs.rebuild(done[: len(wanted)]) if valued else None
         per_out = []
         for out, row in zip(outs.nodes, rows, strict=True):
             objects = [
@@ -114,10 +137,7 @@ def value_and_jacobian(
             ]
             tree = unflatten(inputs.spec, objects)
             per_out.append(tree[0] if isinstance(argnums, int | np.integer) else tree)
-        jacobians = _nested(outs, per_out)
-        if has_aux:
-            return (value, extra.rebuild(done[len(outs.nodes) :])), jacobians
-        return value, jacobians
+        return value, extra.rebuild(done[len(wanted) :]), _nested(outs, per_out)
 
     return wrapped
 
@@ -136,7 +156,7 @@ def jacobian(
     out + in (``layout="denominator"``: in + out); trees of results and of arguments nest, results
     outside.  ``mode`` orders the evaluation: "forward" accumulates from the inputs, "reverse" from
     the outputs; "auto" by the best order that a short search (or :func:`chainrule.plan`) finds.
-    ``(J, aux)`` with ``has_aux``.
+    ``(J, aux)`` with ``has_aux``.  The value of f is not computed: it need not fit.
 
     ``symmetric`` (a bool, or one an argument of a tuple ``argnums``): the argument runs over
     symmetric matrices only (in its last two axes).  J is then the derivative along symmetric
@@ -150,12 +170,12 @@ def jacobian(
     >>> J.structure, J.shape, J.nbytes
     ('a->a|a', (1000, 1000), 8000)
     """
-    both = value_and_jacobian(f, argnums, has_aux, layout, mode, symmetric)
+    both = _value_and_jacobian(f, argnums, has_aux, layout, mode, symmetric, valued=False)
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        value, result = both(*args, **kwargs)
-        return (result, value[1]) if has_aux else result
+        _, aux, result = both(*args, **kwargs)
+        return (result, aux) if has_aux else result
 
     return wrapped
 
