@@ -246,3 +246,20 @@ def test_a_wrong_jacobian_is_found():
     object.__setattr__(right, "notation", other.notation)
     with pytest.raises(cr.DerivativeError, match=r"∂vec\(y\)/∂vec\(x\)"):
         checker.jacobians((), [right, other], [0, 1])
+
+
+@pytest.mark.parametrize("group", ["gradients", "jacobians"])
+def test_every_form_has_every_attribute(group):
+    d = cr.derive(linear, x="N D", w="D M")
+    forms = getattr(d, group)
+    for name, structure in {"x": "cb->ab|ac", "w": "ac->ab|cb"}.items():
+        form = forms[name]
+        assert form.structure == structure
+        for attribute in ("text", "latex", "mathml", "index", "flops"):
+            assert isinstance(getattr(form, attribute), str)
+        assert isinstance(form.shape, tuple)
+
+
+def test_the_structure_of_a_gradient():
+    d = cr.derive(lambda A, x: x @ A @ x, A="N N", x="N")
+    assert d.gradients["A"].structure == "a,b->|ab"

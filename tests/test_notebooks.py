@@ -69,3 +69,8 @@ def test_ipython_takes_them() -> None:
     bundle, _ = show(graph)
     assert bundle["image/svg+xml"] == graph.svg
     assert bundle["text/plain"] == str(graph)
+
+
+def test_a_single_form_shows_itself():
+    for form in (DERIVATION.gradients["w"], DERIVATION.jacobians["w"]):
+        assert form.equation in form._repr_html_()

@@ -388,3 +388,26 @@ def test_checking_a_backend_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'chainrule\[torch\]'"):
         derivation.check(backends="torch")
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda A: np.linalg.cholesky(A),
+        lambda A: np.linalg.eigh(A)[0],
+        lambda A: np.linalg.eigvalsh(A),
+    ],
+    ids=["cholesky", "eigh", "eigvalsh"],
+)
+def test_factorizations_read_one_triangle_in_every_backend(f):
+    """NumPy reads the lower triangle; JAX symmetrizes unless it is told not to."""
+    pytest.importorskip("jax")
+    pytest.importorskip("torch")
+    d = cr.derive(f, A="N N")
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(3, 3)) + 5 * np.eye(3)  # the upper triangle holds something else
+    expected = f(a)
+    for backend in ("numpy", "jax", "torch"):
+        d.check(backends=(backend,))
+        found = loaded(d.source(backend))["forward"](converter(backend)(a))
+        np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,11 @@ class Writer:
         gradients = Gradients()
         for k, raw in zip(self.wanted, roots, strict=True):
             fields = pen.fields(self.symbols[k], new[raw])
-            gradients[signature.paths[k]] = Gradient(**fields, output=self.output)
+            gradients[signature.paths[k]] = Gradient(
+                **fields,
+                output=self.output,
+                _structure=partial(self._structure, signature.paths[k]),
+            )
         self.value_name = value_name if one.arriving is not None else self.output
         self.derivation = Derivation(
             function=function_name(signature.function),
@@ -160,6 +165,10 @@ class Writer:
             author=self,
         )
         return self.derivation
+
+    def _structure(self, path: str) -> str:
+        """The structure of the Jacobian by an argument."""
+        return self.derivation.jacobians[path].structure
 
     def _name_leaves(self, one: Trace, other: Trace) -> None:
         translator = self.translator

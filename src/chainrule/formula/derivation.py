@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -101,12 +101,25 @@ class Definition:
     def __str__(self) -> str:
         return f"{self.left()} = {self.text}"
 
+    def _repr_html_(self) -> str:
+        return equations((self,))
+
 
 @dataclass(frozen=True)
 class Gradient(Definition):
-    """The gradient of one argument (or the pullback of ``G`` to it)."""
+    """The gradient of one argument (or the pullback of ``G`` to it).
+
+    ``structure`` is that of the Jacobian that ``G`` is multiplied by (the gradient itself where
+    the function is scalar); the Jacobians are derived when it is first asked for.
+    """
 
     output: str
+    _structure: Callable[[], str] = field(repr=False, compare=False)
+
+    @property
+    def structure(self) -> str:
+        """The structure of the argument's Jacobian, as in ``jacobians[name].structure``."""
+        return self._structure()
 
     def left(self, latex: bool = False) -> str:
         """``∂L/∂w``."""
@@ -239,7 +252,7 @@ class Derivation:
     """Closed forms of the derivatives of a function.
 
     ``gradients[name]``, ``jacobians[name]`` and (scalar functions) ``hessians[name]`` have
-    ``.text``, ``.latex``, ``.index``, ``.shape`` and ``.flops``, the last two also ``.structure``;
+    ``.text``, ``.latex``, ``.mathml``, ``.index``, ``.shape``, ``.structure`` and ``.flops``;
     ``definitions`` are the named parts that they share, in an order in which they can be computed.
     Vectors are columns (rows in the row convention), ``𝟏`` is the vector of ones, ``⊙`` and ``⊘``
     multiply and divide elementwise, functions of matrices are elementwise, ``softmax`` and
