@@ -8,6 +8,7 @@ scalar    each elementwise function of the plan on vectors
 loops     fused loop nests: loads, functions, stores, sums and maxima
 matmul    matrix products: small ones in registers, large ones by BLAS
 layout    values of a plan as buffer, offset and strides; buffers that are reused
+fusion    neighbouring nests under one outermost loop, strip by strip
 lowering  steps of a plan to loop nests and products
 entry     the function that Python calls: checks of its arguments, fresh results
 engine    compilation, the cache of compiled objects on disk, what the machine offers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .code import ALIGN, MEMORY, Code, Target, V
-from .layout import Access, Unsupported
+from .layout import Access, Buffer, Unsupported
 from .nest import Apply, Constant, Fold, Load, Nest, Store
 from .scalar import apply
 
@@ -21,12 +21,20 @@ def identity_of(how: str, kind: str) -> float | int:
     return -math.inf if how == "max" else math.inf
 
 
-def emit_nest(nest: Nest, name: str, target: Target, declared: dict[str, str]) -> str:
+def emit_nest(
+    nest: Nest,
+    name: str,
+    target: Target,
+    declared: dict[str, str],
+    moved: dict[Buffer, tuple[str, int]] | None = None,
+) -> str:
     """``void name(ptr frame, i64 lo, i64 hi)``: the outermost loop from lo to hi.
 
-    A nest without loops ignores the bounds.
+    A nest without loops, or with one, ignores the bounds.  ``moved``: in a group the function has
+    two more parameters, ``part`` and ``shift``; such buffers lie that many times so many elements
+    further on.
     """
-    return _Emitter(nest, name, target, declared).text()
+    return _Emitter(nest, name, target, declared, moved).text()
 
 
 def _lanes(nest: Nest, target: Target) -> int:
@@ -41,8 +49,16 @@ def _lanes(nest: Nest, target: Target) -> int:
 
 
 class _Emitter:
-    def __init__(self, nest: Nest, name: str, target: Target, declared: dict[str, str]) -> None:
+    def __init__(
+        self,
+        nest: Nest,
+        name: str,
+        target: Target,
+        declared: dict[str, str],
+        moved: dict[Buffer, tuple[str, int]] | None,
+    ) -> None:
         self.nest = nest
+        self.moved = moved
         self.name = name
         self.c = Code(target, _lanes(nest, target), declared)
         self.pointers: dict[int, str] = {}
@@ -57,6 +73,13 @@ class _Emitter:
                 place, pointer = c.fresh("s"), c.fresh("b")
                 c.line(f"{place} = getelementptr ptr, ptr %frame, i64 {slot}")
                 c.line(f"{pointer} = load ptr, ptr {place}, align 8")
+                if self.moved and access.buffer in self.moved:
+                    by, count = self.moved[access.buffer]
+                    offset, start = c.fresh(), pointer
+                    pointer = c.fresh("b")
+                    memory = MEMORY[access.buffer.kind]
+                    c.line(f"{offset} = mul i64 %{by}, {count}")
+                    c.line(f"{pointer} = getelementptr {memory}, ptr {start}, i64 {offset}")
                 self.pointers[slot] = pointer
         for position, sink in enumerate(nest.sinks):
             if self._in_registers(sink):
@@ -67,7 +90,8 @@ class _Emitter:
         self._outer(0, bases)
         c.line("ret void")
         body = "\n".join(c.lines)
-        head = f"define internal void @{self.name}(ptr %frame, i64 %lo, i64 %hi)"
+        more = "" if self.moved is None else ", i64 %part, i64 %shift"
+        head = f"define internal void @{self.name}(ptr %frame, i64 %lo, i64 %hi{more})"
         return f"{head} {{\nentry:\n{body}\n}}\n"
 
     def _kind(self, sink: Store | Fold) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -34,15 +34,14 @@ from ..steps import (
     ViewOp,
 )
 from .callback import Callback
+from .fusion import Item, fused, meets_again
 from .layout import DTYPES, Access, Array, Buffer, Unsupported, contiguous_strides, kind_of
 from .loops import identity_of
 from .matmul import BLAS_FROM, Product, blas_ready, merged
-from .nest import Apply, Constant, Fold, How, Indexed, Load, Nest, Store, prepared
+from .nest import Apply, Constant, Fold, How, Indexed, Load, Nest, Store, prepared, pruned
 from .scalar import COMPARISONS, LOGICAL
 
 __all__ = ["Item", "Lowered", "lower"]
-
-Item: TypeAlias = Nest | Product | Callback
 
 # grids up to so many elements become constants of the program
 _KEPT_GRID = 1 << 20
@@ -580,6 +579,18 @@ class _Lowering:
     ) -> Array:
         """As one nest: all labels are loops, those not in ``out`` folded."""
         labels = [*out, *(k for k in la if k not in out)]
+        for array, held in ((a, la), (b, lb)):  # where a value comes from: it is in a register
+            item = self.items[self.written.get(array.buffer, -1)] if self.items else None
+            order = [*held, *(k for k in labels if k not in held)]
+            loops = tuple(extents[k] for k in order if extents[k] != 1)
+            if (
+                len(held) == len(labels)
+                and array.buffer in self.written
+                and isinstance(item, Nest)
+                and item.shape == loops
+            ):
+                labels = order
+                break
         shape = [extents[k] for k in labels]
         box = [_under(x, held, labels, extents) for x, held in ((a, la), (b, lb))]
         number = self._nest(shape, box)
@@ -588,11 +599,12 @@ class _Lowering:
         nodes = [_converted(nest, self._load(number, x, shape), x.kind, kind) for x in box]
         node = nest.add(Apply("multiply", (nodes[0], nodes[1]), kind))
         target = self._fresh([extents[k] for k in out], kind)
+        stride = dict(zip(out, target.strides, strict=True))
+        box_of = Array(target.buffer, tuple(shape), tuple(stride.get(k, 0) for k in labels))
         if len(labels) == len(out):
-            self._store(number, node, target, shape)
+            self._store(number, node, box_of, shape)
             return target
-        strides = (*target.strides, *(0 for _ in labels[len(out) :]))
-        into = Array(target.buffer, tuple(shape), strides).access(shape)
+        into = box_of.access(shape)
         nest.sinks.append(Fold(node, into, "sum"))
         self.written[target.buffer] = number
         return target
@@ -658,20 +670,25 @@ class _Lowering:
         def scratch(kind: str, size: int) -> Buffer:
             return Buffer(kind, size, "temp")
 
+        kept: list[Item] = []
         for item in self.items:
+            if isinstance(item, Nest):
+                item.sinks = [
+                    s
+                    for s in item.sinks
+                    if s.access.buffer.role == "output" or s.access.buffer in needed
+                ]
+                if not item.sinks or _begins_with_zeros(item):
+                    continue
+                item = pruned(item)
+            kept.append(item)
+        for item in fused(kept):
             if not isinstance(item, Nest):
                 result.append(item)
                 continue
-            item.sinks = [
-                s
-                for s in item.sinks
-                if s.access.buffer.role == "output" or s.access.buffer in needed
-            ]
-            if not item.sinks or _begins_with_zeros(item):
-                continue
             for nest in prepared(item, scratch):
                 for sink in nest.sinks:
-                    if isinstance(sink, Fold) and not sink.index and _meets_again(nest, sink):
+                    if isinstance(sink, Fold) and not sink.index and meets_again(nest, sink):
                         buffer = sink.access.buffer
                         first = Nest((buffer.size,) if buffer.size > 1 else ())
                         value = first.add(Constant(identity_of(sink.how, buffer.kind), buffer.kind))
@@ -697,13 +714,6 @@ def _begins_with_zeros(nest: Nest) -> bool:
 
 def _indexed(nest: Nest) -> bool:
     return any(isinstance(s, Fold) and s.index for s in nest.sinks)
-
-
-def _meets_again(nest: Nest, fold: Fold) -> bool:
-    """Whether memory is read before it is written: not if one innermost loop makes each sum."""
-    if not nest.shape or fold.access.strides[-1] != 0:
-        return True
-    return any(s == 0 for s in fold.access.strides[:-1])
 
 
 def _under(

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from ...expr.ops import OPS
 from .layout import Access, Buffer
 
-__all__ = ["Apply", "Constant", "Fold", "Load", "Nest", "Store", "prepared"]
+__all__ = ["Apply", "Constant", "Fold", "Load", "Nest", "Store", "beneath", "prepared", "pruned"]
 
 BLOCK = 4096
 
@@ -126,7 +126,7 @@ def prepared(nest: Nest, scratch: Callable[[str, int], Buffer]) -> list[Nest]:
     """The nests that do the work of one, in order; ``scratch`` gives memory of a kind and size."""
     if nest.serial:
         return [nest]
-    nest = _collapsed(_ordered(_pruned(nest)))
+    nest = _collapsed(_ordered(nest))
     folds = [s for s in nest.sinks if isinstance(s, Fold)]
     if any(f.index for f in folds):
         return [nest]  # in order
@@ -167,6 +167,16 @@ def prepared(nest: Nest, scratch: Callable[[str, int], Buffer]) -> list[Nest]:
     return parts
 
 
+def beneath(nest: Nest) -> Nest:
+    """The nest with the loops beneath its outermost one ordered and joined; there is one at least.
+
+    An outermost loop by itself gets one of a single round.
+    """
+    if len(nest.shape) == 1:
+        return nest.mapped((*nest.shape, 1), lambda a: replace(a, strides=(*a.strides, 0)))
+    return _collapsed(_ordered(nest, 1), 1)
+
+
 def _kind(nest: Nest, sink: Store | Fold) -> str:
     return nest.nodes[sink.node].kind
 
@@ -177,7 +187,7 @@ def _operands(node: Point) -> tuple[int, ...]:
     return tuple(k for k, _ in node.index) if isinstance(node, Load) else ()
 
 
-def _pruned(nest: Nest) -> Nest:
+def pruned(nest: Nest) -> Nest:
     """Without nodes that no sink needs."""
     needed: set[int] = {s.node for s in nest.sinks}
     for sink in nest.sinks:
@@ -202,13 +212,13 @@ def _pruned(nest: Nest) -> Nest:
         if isinstance(sink, Fold):
             sink = replace(sink, index=tuple((place[k], s) for k, s in sink.index))
         sinks.append(sink)
-    return Nest(nest.shape, nodes, sinks)
+    return Nest(nest.shape, nodes, sinks, {}, nest.serial, nest.inner)
 
 
-def _ordered(nest: Nest) -> Nest:
-    """With the loop innermost along which most accesses are contiguous."""
+def _ordered(nest: Nest, first: int = 0) -> Nest:
+    """With the loop innermost along which most accesses are contiguous (from ``first`` on)."""
     rank = len(nest.shape)
-    if rank < 2:
+    if rank < first + 2:
         return nest
     stores = [s.access for s in nest.sinks if isinstance(s, Store)]
     others = [a for a in nest.accesses if a not in stores]
@@ -221,7 +231,7 @@ def _ordered(nest: Nest) -> Nest:
             total += 1.0 if a.strides[axis] == 1 else -4.0
         return total * min(1.0, nest.shape[axis] / 4)
 
-    inner = max(range(rank), key=lambda axis: (score(axis), axis))
+    inner = max(range(first, rank), key=lambda axis: (score(axis), axis))
     order = [*(i for i in range(rank) if i != inner), inner]
     if order == list(range(rank)):
         return nest
@@ -232,8 +242,8 @@ def _ordered(nest: Nest) -> Nest:
     return nest.mapped([nest.shape[i] for i in order], change)
 
 
-def _collapsed(nest: Nest) -> Nest:
-    """Neighbouring loops that every access runs through as one are one."""
+def _collapsed(nest: Nest, first: int = 0) -> Nest:
+    """Neighbouring loops that every access runs through as one are one (from ``first`` on)."""
     groups: list[list[int]] = [[i] for i in range(len(nest.shape))]
     accesses = nest.accesses
 
@@ -243,7 +253,7 @@ def _collapsed(nest: Nest) -> Nest:
 
     merged: list[list[int]] = []
     for group in groups:
-        if merged and joins(merged[-1][-1], group[0]):
+        if len(merged) > first and joins(merged[-1][-1], group[0]):
             merged[-1].extend(group)
         else:
             merged.append(group)

@@ -21,6 +21,7 @@ from .entry import (
     api_addresses,
     emit_entry,
 )
+from .fusion import Group, emit_group
 from .layout import DTYPES, Array, Buffer
 from .loops import emit_nest
 from .lowering import Item, Lowered, lower
@@ -219,6 +220,17 @@ def emit_module(
             objects.append(item.bound(memory.array))
             continue
         extent = 1
+        if isinstance(item, Group):
+            functions.append(emit_group(item, name, target, declared))
+            if item.work < PARALLEL_FROM or os.name != "posix":
+                calls.append(f"  call void @{name}_all(ptr %frame)")
+                continue
+            runtime = True
+            calls.append(
+                f"  call void @parallel(ptr @{name}, ptr %frame, i64 {item.extent}, "
+                f"i64 {item.chunk}, i64 %threads)"
+            )
+            continue
         if isinstance(item, Nest):
             functions.append(emit_nest(item, name, target, declared))
             extent = item.shape[0] if item.shape else 1
