@@ -87,6 +87,15 @@ def test_the_memory_of_a_group_counts(monkeypatch, tmp_path):
     assert memory.available_bytes() > 10_000_000
 
 
+def test_memory_is_not_filled_to_the_brim(monkeypatch):
+    # a batch of 32 images of 128 x 128 into 100 units, by the weights: 19.5 GiB
+    J = cr.jacobian(lambda w: w @ np.ones((16384, 32), "f4"))(np.ones((100, 16384), "f4"))
+    assert J.size == 5_242_880_000
+    monkeypatch.setattr(memory, "available_bytes", lambda: 21 * 2**30)
+    with pytest.raises(cr.TooLargeError, match=r"19\.53 GiB.*16\.8 GiB of 21 GiB"):
+        J.to_dense()
+
+
 def test_what_needs_no_memory_is_not_refused():
     v = np.ones(N)
     assert (SUMS @ v)[-1] == N

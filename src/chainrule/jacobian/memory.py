@@ -10,6 +10,9 @@ __all__ = ["available_bytes", "check_size", "readable"]
 
 # below this the memory left is not asked for: it takes longer than to fill the array
 _SMALL = 2**20
+# the part of the memory left that is not given to one array: it has to be computed from
+# something, and the rest of the machine goes on as well
+_KEPT = 1 / 5
 
 
 def available_bytes() -> int:
@@ -68,15 +71,17 @@ def readable(size: int) -> str:
 
 
 def check_size(size: int, what: str, max_bytes: int | None, remedy: str) -> None:
-    """Raise TooLargeError if ``size`` bytes exceed the limit or the memory left."""
+    """Raise TooLargeError if ``size`` bytes exceed the limit, or what may be had of memory."""
     if max_bytes is None and size <= _SMALL:
         return
-    limit = available_bytes() if max_bytes is None else max_bytes
+    left = available_bytes() if max_bytes is None else 0
+    limit = int(left * (1 - _KEPT)) if max_bytes is None else max_bytes
     if size > limit:
+        bound = (
+            f"the memory left ({readable(limit)} of {readable(left)}, the rest is kept free)"
+            if max_bytes is None
+            else f"max_bytes ({readable(limit)})"
+        )
         text = readable(size)
         gib = "" if text.endswith("GiB") else f" ({size / 2**30:,.4g} GiB)"
-        raise TooLargeError(
-            f"{what} would take {text}{gib}, more than "
-            f"{'the memory left' if max_bytes is None else 'max_bytes'} ({readable(limit)}); "
-            f"instead: {remedy}"
-        )
+        raise TooLargeError(f"{what} would take {text}{gib}, more than {bound}; instead: {remedy}")
