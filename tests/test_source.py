@@ -130,7 +130,8 @@ def converter(backend):
         return np.asarray
     if backend == "jax":
         return pytest.importorskip("jax.numpy").asarray
-    return lambda a: pytest.importorskip("torch").tensor(np.asarray(a))
+    torch = pytest.importorskip("torch")
+    return lambda a: torch.tensor(np.asarray(a))
 
 
 def close(found, wanted, tolerance, what):
