@@ -59,6 +59,18 @@ def _cases():
         "dense": (j(lambda x: GENERAL @ x)(x40), "dense LU of 40 x 40"),
         "linear layer": (j(lambda x: x @ A4)(normal(3, 4)), "axes apart: identity on out axis 0"),
         "kronecker": (j(lambda x: A3 @ x @ A4)(normal(3, 4)), "axes apart: dense LU of 3 x 3"),
+        "kronecker of vectors": (
+            j(lambda v: (A3 @ v.reshape(3, 4) @ A4).ravel())(normal(12)),
+            "axes apart: dense LU of 3 x 3",
+        ),
+        "a batch of vectors": (
+            j(lambda v: np.tanh(v.reshape(5, 3) @ A3).ravel())(normal(15)),
+            "blocks: 5 dense systems of 3 x 3",
+        ),
+        "a vector by a matrix": (
+            j(lambda x: (A3 @ x @ A4).ravel())(normal(3, 4)),
+            "axes apart: dense LU of 3 x 3",
+        ),
         "kronecker and transpose": (j(lambda x: A4 @ x.T @ A3)(normal(3, 4)), "axes apart"),
         "inverse": (j(np.linalg.inv)(A4), "axes apart: dense LU"),
         "three factors": (

@@ -1,8 +1,8 @@
 """How a linear system is taken apart: from the subscripts of its terms alone.
 
-Axes of extent 1 are dropped; labels that no factor has, and connected components of a product,
-are systems of their own; then the elements are divided, or terms through few labels are told
-from terms with few entries.
+Axes of extent 1 are dropped, axes that a reshape merged are split; labels that no factor has, and
+connected components of a product, are systems of their own; then the elements are divided, or
+terms through few labels are told from terms with few entries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..lower.run import Cache
 from ..simplify.sums import accumulate
 from ..simplify.terms import derived
 from . import factor
-from .solve_steps import Apart, Axes, Diagonal, Entries, LowRank, Step, Units
+from .solve_steps import Apart, Axes, Diagonal, Entries, LowRank, Reshaped, Step
 from .sparse import entries
 from .terms import with_out
 
@@ -56,7 +56,14 @@ def _plan(terms: tuple[Term, ...], out: tuple[int, ...], into: tuple[int, ...]) 
         shape = tuple((out + into)[k] for k in kept)
         fewer = tuple(with_out(t, [t.out[k] for k in kept], shape) for t in terms)
         split = sum(k < n_out for k in kept)
-        return Units(_plan(fewer, shape[:split], shape[split:]), out, into)
+        return Reshaped(_plan(fewer, shape[:split], shape[split:]), shape[:split], into)
+    digits = [_digits(terms, k, e) for k, e in enumerate(out + into)]
+    if any(digits):
+        parts = [d or (e,) for d, e in zip(digits, out + into, strict=True)]
+        split_terms = tuple(_split(t, digits, parts) for t in terms)
+        rows = tuple(e for part in parts[:n_out] for e in part)
+        columns = tuple(e for part in parts[n_out:] for e in part)
+        return Reshaped(_plan(split_terms, rows, columns), rows, into)
     pairs = _pairs(terms, n_out, len(into))
     free = [p for p in pairs if all(_is_free(t, t.out[p[0]], out[p[0]]) for t in terms)]
     if free:
@@ -73,6 +80,36 @@ def _plan(terms: tuple[Term, ...], out: tuple[int, ...], into: tuple[int, ...]) 
         if len(groups) > 1:
             return Apart(_separate(terms[0], groups, out, into))
     return _core(terms, Axes(out, into, pairs))
+
+
+def _merged(term: Term, axis: int) -> list[int]:
+    """The labels of an axis that a reshape merged, the slowest first; [] if it is another one."""
+    sub = term.out[axis]
+    if isinstance(sub, int) or sub.const:
+        return []
+    labels: list[int] = []
+    step = 1
+    for coef, key in sorted(sub.parts, key=lambda part: part[0]):
+        if not isinstance(key, int) or coef != step:
+            return []
+        labels.insert(0, key)
+        step *= term.extents[key]
+    return labels if step == term.shape[axis] else []
+
+
+def _digits(terms: Sequence[Term], axis: int, extent: int) -> tuple[int, ...]:
+    """The extents that an axis of ``extent`` is split into, alike in all terms; () if it is not."""
+    shapes = {tuple(t.extents[k] for k in _merged(t, axis)) for t in terms}
+    (shape,) = shapes if len(shapes) == 1 else ((),)
+    return shape
+
+
+def _split(term: Term, digits: Sequence[tuple[int, ...]], parts: Sequence[tuple[int, ...]]) -> Term:
+    """A term with its merged axes split."""
+    out: list[Sub] = []
+    for axis, split in enumerate(digits):
+        out.extend(_merged(term, axis) if split else [term.out[axis]])
+    return with_out(term, out, tuple(e for part in parts for e in part))
 
 
 def _pairs(terms: Sequence[Term], n_out: int, n_in: int) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ from .values import value_of
 if TYPE_CHECKING:
     from .object import Jacobian
 
-__all__ = ["Apart", "Axes", "Diagonal", "Entries", "LowRank", "Made", "Numbers", "Step", "Units"]
+__all__ = ["Apart", "Axes", "Diagonal", "Entries", "LowRank", "Made", "Numbers", "Reshaped", "Step"]
 
 Array: TypeAlias = Any
 Apply: TypeAlias = Callable[[Array], Array]
@@ -114,19 +114,18 @@ class Axes:
 
 
 @dataclass
-class Units(Step):
-    """Axes of extent 1 left out."""
+class Reshaped(Step):
+    """The same system with axes of extent 1 left out, or merged axes split."""
 
     inner: Step
-    out: tuple[int, ...]
+    inner_out: tuple[int, ...]
     into: tuple[int, ...]
 
     def make(self, numbers: Numbers) -> Made:
         made = self.inner.make(numbers)
-        kept = tuple(e for e in self.out if e != 1)
 
         def apply(b: Array) -> Array:
-            x = made.apply(np.reshape(b, (*kept, b.shape[-1])))
+            x = made.apply(np.reshape(b, (*self.inner_out, b.shape[-1])))
             return np.reshape(x, (*self.into, b.shape[-1]))
 
         return Made(made.method, apply)
