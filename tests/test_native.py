@@ -432,10 +432,31 @@ def test_empty_arrays_stay_on_numpy():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_large_products_of_a_matrix_and_a_vector(dtype):
+@pytest.mark.parametrize(
+    ("m", "n", "k"), [(159, 160, 160), (160, 160, 160), (1000, 250, 10), (10, 250, 1000)]
+)
+def test_products_on_both_sides_of_the_size_for_blas(m, n, k, dtype):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+    expected = left.astype(float) @ right.astype(float)
+    for f, args in (
+        (lambda a, b: a @ b, (left, right)),
+        (lambda a, b: a.T @ b, (left.T.copy(), right)),
+        (lambda a, b: a @ b.T, (left, right.T.copy())),
+        (lambda a, b: a.T @ b.T, (left.T.copy(), right.T.copy())),
+    ):
+        step = cr.compile(f, backend="native")
+        limit = 1e-3 if dtype is np.float32 else 1e-11
+        np.testing.assert_allclose(step(*args), expected, rtol=0, atol=limit)
+        assert step.report() == ["native"]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(2000, 1000), (2500, 2000)])
+def test_large_products_of_a_matrix_and_a_vector(shape, dtype):
     """One row or one column: the stride that BLAS is told is not read, but must be long enough."""
     rng = np.random.default_rng(0)
-    a = rng.normal(size=(2000, 1000)).astype(dtype)
+    a = rng.normal(size=shape).astype(dtype)
     x, y = (rng.normal(size=n).astype(dtype) for n in a.shape[::-1])
     for f, args in (
         (lambda a, x: np.exp(a @ x / 100), (a, x)),
