@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..chain.network import reverse_network
 from ..expr.extents import ONE, ZERO, Extent, extent
 from ..expr.extents import name as named
-from ..expr.nodes import Node, Term
+from ..expr.nodes import Leaf, Node, Term
 from ..formula.algebra import Algebra
 from ..formula.costs import flops, size
 from ..formula.derivation import (
@@ -28,6 +29,7 @@ from ..formula.derivation import (
 )
 from ..formula.indices import Indices
 from ..formula.kronecker import Generalized
+from ..formula.lowered import Lowering, NotLowered
 from ..formula.matrix import Matrices, NoMatrixForm
 from ..formula.naming import choose_names, refined
 from ..formula.networks import exchanged, stored_factors, total_of
@@ -221,8 +223,7 @@ class Writer:
                 f"{function_name(self.signature.function)} has a result of shape ({shape}), no "
                 "scalar: there is no Hessian; take .jacobians, or sum the result"
             )
-        one, other = self.traces("hessians")
-        self._same(one, other)
+        one, other = self._second_derivatives()
         pairs = [(i, j) for i in self.wanted for j in self.wanted]
         keys = [((self.output, self.symbols[i], self.symbols[j]), j) for i, j in pairs]
         hessians = Hessians()
@@ -235,6 +236,40 @@ class Writer:
         if self.options.check:
             self.checker().hessians(hessians.parts, list(hessians.values()), pairs)
         return hessians
+
+    def _second_derivatives(self) -> tuple[Trace, Trace]:
+        """Networks of the closed forms of the gradients; of the gradients as traced if need be."""
+        forms = [self.derivation.gradients[self.signature.paths[k]].quantity for k in self.wanted]
+        one, other = self._alive[0]
+        try:
+            lowered = [
+                Lowering(self._leaves(t), sizes)
+                for t, sizes in ((one, self.first), (other, self.second))
+            ]
+            pair = [low.nodes(forms) for low in lowered]
+        except NotLowered:
+            one, other = self.traces("hessians")
+            self._same(one, other)
+            return one, other
+        self.translator.learn(*(low.known for low in lowered))
+        found = []
+        for t, gradients in zip((one, other), pair, strict=True):
+            sources = [t.inputs[k] for k in self.wanted]
+            networks = [terms for g in gradients for terms in reverse_network(g, sources)]
+            found.append(replace(t, gradients=gradients, networks=networks))
+        self._alive.append((found[0], found[1]))
+        return found[0], found[1]
+
+    def _leaves(self, t: Trace) -> dict[str, Leaf]:
+        """The leaves of a trace by the names of their symbols."""
+        leaves = dict(zip(self.symbols, t.inputs, strict=True))
+        known = self.translator.symbols
+        for leaf, _ in t.captured:
+            if leaf in known:
+                leaves[known[leaf]] = leaf
+        if t.arriving is not None and t.arriving in known:
+            leaves[known[t.arriving]] = t.arriving
+        return leaves
 
     def _same(self, one: Trace, other: Trace) -> None:
         first = self._alive[0]

@@ -330,6 +330,13 @@ class Translator:
             self.known[a] = self._kept(a, found, uses[a] > 1)
         return [self.known[node] for node in ones]
 
+    def learn(self, ones: Mapping[Quantity, Node], others: Mapping[Quantity, Node]) -> None:
+        """The nodes that quantities were lowered to, at both sizes: they mean those quantities."""
+        for quantity, node in ones.items():
+            if not isinstance(quantity, Num) and node not in self.known:
+                self.known[node] = quantity
+                self._partner[node] = others[quantity]
+
     def without_ramps(self, roots: Sequence[Quantity]) -> None:
         """Raises FormulaError where a value is computed from ``np.arange(N)``."""
         if self.ramps and not self.ramps.isdisjoint(ordered(roots)):
