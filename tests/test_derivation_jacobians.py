@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.lower.run import evaluate
+from chainrule.scipy import special
 
 
 def linear(x, w):
@@ -263,3 +265,73 @@ def test_every_form_has_every_attribute(group):
 def test_the_structure_of_a_gradient():
     d = cr.derive(lambda A, x: x @ A @ x, A="N N", x="N")
     assert d.gradients["A"].structure == "a,b->|ab"
+
+
+# -- Hessians are derivatives of closed forms ---------------------------------------------------
+def by_logarithms(w, X, y):
+    p = 1 / (1 + np.exp(-(X @ w)))
+    return -np.sum(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+
+def by_logaddexp(w, X, y):
+    z = X @ w
+    p = 1 / (1 + np.exp(-z))
+    return np.sum(np.logaddexp(0, z) - y * z) + 0 * np.sum(p)
+
+
+@pytest.mark.parametrize("loss", [by_logarithms, by_logaddexp])
+def test_a_hessian_does_not_depend_on_how_the_function_is_written(loss):
+    d = cr.derive(loss, w="D", X="N D", y="N", wrt="w")
+    assert d.gradients["w"].text == "Xᵀ (p − y)"
+    assert d.hessian.text == "Xᵀ diag(p ⊙ (1 − p)) X"
+
+
+def rows(W, X, Y):
+    return -np.sum(Y * special.log_softmax(X @ W, axis=1))
+
+
+def regression(W, X, Y):
+    Z = X @ W
+    return np.sum(special.logsumexp(Z, axis=1) - np.sum(Y * Z, axis=1))
+
+
+def of_solution(A, b):
+    return np.sum(np.linalg.solve(A, b) ** 3)
+
+
+def of_two_systems(A, B):
+    return np.sum(np.tanh(np.linalg.solve(A, B)) * B) + np.linalg.slogdet(A)[1]
+
+
+@pytest.mark.parametrize(
+    ("loss", "shapes"),
+    [
+        (by_logarithms, {"w": "D", "X": "N D", "y": "N"}),
+        (rows, {"W": "D C", "X": "N D", "Y": "N C"}),
+        (regression, {"W": "D C", "X": "N D", "Y": "N C"}),
+        (of_solution, {"A": "N N", "b": "N"}),
+        (of_two_systems, {"A": "N N", "B": "N M"}),
+        (lambda x: np.sum(np.maximum(x[1:] - x[:-1], 0) ** 2), {"x": "N"}),
+        (lambda x, i: np.sum(np.exp(x[i]) * x[i]), {"x": "N D", "i": "int M"}),
+        (lambda x: np.sum(x.reshape(-1) ** 3) + np.sum(x[0] * x[1]), {"x": "N 3"}),
+    ],
+)
+def test_gradients_as_nodes_again_have_the_same_values(loss, shapes):
+    """What Hessians are derived from, computed, is the gradient of the function."""
+    first = next(iter(shapes))
+    d = cr.derive(loss, **shapes, wrt=first)
+    trace, _ = d.author._second_derivatives()
+    rng = np.random.default_rng(0)
+    values = []
+    for leaf in trace.inputs:
+        value = rng.uniform(0.1, 0.9, leaf.shape)
+        if leaf.dtype.kind == "i":
+            value = rng.integers(0, trace.inputs[0].shape[0], leaf.shape)
+        elif first == "A" and leaf is trace.inputs[0]:
+            value = value + 3 * len(value) * np.eye(len(value))
+        values.append(value)
+    bound = dict(zip(trace.inputs, values, strict=True))
+    bound |= {leaf: array for leaf, array in trace.captured}
+    (found,) = evaluate(trace.gradients, bound)
+    expected = cr.grad(lambda a: loss(a, *values[1:]))(values[0])
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)

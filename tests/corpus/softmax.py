@@ -6,7 +6,7 @@ import numpy as np
 
 from chainrule.scipy import special
 
-from ._entry import choice, entry, one_hot
+from ._entry import choice, entry, one_hot, probabilities
 
 BISHOP = "Bishop, Pattern Recognition and Machine Learning, eq. 4.106: ∂y_k/∂a_j = y_k (I_kj − y_j)"
 CROSS = "Bishop, Pattern Recognition and Machine Learning, eq. 4.109: Σ_n (y_nj − t_nj) φ_n"
@@ -35,6 +35,15 @@ def log_softmax(Z):
 def logsumexp(x):
     top = np.max(x)
     return top + np.log(np.sum(np.exp(x - top)))
+
+
+@entry("softmax", w="C D", x="D", t="C")(
+    "Bishop, Pattern Recognition and Machine Learning, eq. 4.109-4.110: y_k (I_kj − y_j) φ φᵀ",
+    wrt=("w",), hessian=True, domains={"t": probabilities},
+)  # fmt: skip
+def softmax_regression_of_one(w, x, t):
+    z = w @ x
+    return special.logsumexp(z) - t @ z
 
 
 @entry("softmax", Z="N C", Y="N C")(CROSS, wrt=("Z",), domains={"Y": one_hot})

@@ -163,12 +163,29 @@ class Algebra(Measure):
     ) -> list[tuple[Extent, Quantity]]:
         total: dict[object, tuple[Extent, Quantity]] = {}
         for coef, part in parts:
-            key = patterns.canonical(part, self.symmetric)
+            key = patterns.canonical(self._written_out(part), self.symmetric)
             if key in total:
                 coef = total[key][0] + coef
                 part = total[key][1]
             total[key] = (coef, part)
         return [(c, q) for c, q in total.values() if c]
+
+    def _written_out(self, part: Quantity) -> Quantity:
+        """The sum of a product that is kept for its length only, as the sum of its factors."""
+        if not isinstance(part, Prod) or len(part.factors) != 1 or not part.summed:
+            return part
+        inner = part.factors[0][0]
+        if not isinstance(inner, Prod) or inner.summed or inner in self.named:
+            return part
+        work = Work(
+            part.coef,
+            dict(enumerate(part.extents)),
+            list(part.factors),
+            list(part.out),
+            list(part.constraints),
+            part.shape,
+        )
+        return work.finish() if work.inline(0) else part
 
     def _sum_of(self, parts: Sequence[tuple[Extent, Quantity]], shape: Shape) -> Quantity:
         if not parts:
@@ -329,6 +346,7 @@ class Algebra(Measure):
                     self._opens(q, len(work.factors) == 1 and not work.summed())
                     or self._merges(q, subs, work)
                     or self._cancels(q, work)
+                    or (q not in self.named and patterns.is_normalized(q, subs, work))
                 )
                 and work.inline(position)
             ):

@@ -7,7 +7,7 @@ wherever both sides are finite, which is what a formula states.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PRODUCT_RULES",
     "canonical",
+    "is_normalized",
     "simplify_function",
     "simplify_power",
     "simplify_sum",
@@ -133,6 +134,37 @@ def _softmax(algebra: Algebra, work: Work) -> bool:
     return False
 
 
+def is_normalized(inner: Prod, subs: tuple[Index, ...], work: Work) -> bool:
+    """Whether ``exp(u)`` and ``1/Σ exp(u)`` meet once a product is opened: they are a softmax."""
+    outer = dict(zip(inner.out, subs, strict=True))
+    inside = [(q, tuple(outer.get(s) for s in ss)) for q, ss in inner.factors]
+    return _meet(inside, work.factors) or _meet(work.factors, inside)
+
+
+def _meet(
+    ones: Sequence[tuple[Quantity, tuple[Index | None, ...]]],
+    others: Sequence[tuple[Quantity, tuple[Index | None, ...]]],
+) -> bool:
+    """Whether an exponential among ``ones`` has its normalizing divisor among ``others``."""
+    exponentials = [(q, ss) for q, ss in ones if isinstance(q, Fun) and q.op == "exp"]
+    if not exponentials:
+        return False
+    for q, divisor in others:
+        if not isinstance(q, Pow) or q.exponent >= 0:
+            continue
+        found = _sum_of_exp(q.base)
+        if found is None:
+            continue
+        e, places, axis = found
+        assert isinstance(q.base, Prod)
+        under = dict(zip(q.base.out, divisor, strict=True))
+        wanted = [under.get(s) for k, s in enumerate(places) if k != axis]
+        for other, read in exponentials:
+            if other is e and wanted == [s for k, s in enumerate(read) if k != axis]:
+                return True
+    return False
+
+
 def _is_unit(q: Quantity) -> bool:
     return isinstance(q, Pow) and q.exponent == 0
 
@@ -154,8 +186,9 @@ def _sum_of_exp(total: Quantity) -> tuple[Fun, tuple[Index, ...], int] | None:
 
 
 def softmax(algebra: Algebra, u: Quantity, axis: int) -> Quantity:
-    """``softmax(u)`` along an axis; what is constant along it drops out."""
-    u, _ = _without_constant(algebra, u, axis)
+    """``softmax(u)`` along an axis; what is constant along it drops out of a sum without name."""
+    if u not in algebra.named:
+        u, _ = _without_constant(algebra, u, axis)
     return Fun("softmax", (u,), u.shape, (axis,), whole=True)
 
 
