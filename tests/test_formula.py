@@ -363,6 +363,7 @@ def test_sizes_become_expressions_of_the_names():
         (lambda n, d: 1 / d**0.5, "1/√D"),
         (lambda n, d: n * d, "D N"),
         (lambda n, d: -0.5 / (n * d), "−1/(2 D N)"),
+        (lambda n, d: -0.5 / (n + 1), "−1/(2 N + 2)"),
         (lambda n, d: n + d, "D + N"),
         (lambda n, d: n + d - 1, "D + N − 1"),
         (lambda n, d: 3, "3"),
@@ -439,3 +440,49 @@ def test_two_results():
 def test_an_unknown_gradient_names_those_there_are():
     with pytest.raises(KeyError, match="there are x, w"):
         cr.derive(linear, x="N D", w="D M").gradients["v"]
+
+
+QUOTIENTS = [
+    (lambda x: np.sum(x**-1.5) / x.size, "−3/(2 M N x[n,m]^(5/2))", "−3/(2 M N x^∘(5/2))"),
+    (
+        lambda x: np.sum(x**-1.5) / (x.shape[0] + 1),
+        "−3/((2 N + 2) x[n,m]^(5/2))",
+        "−3/((2 N + 2) x^∘(5/2))",
+    ),
+    (
+        np.std,
+        "R[n,m]/(M N √(Σ_(i,j) R[i,j]²/(M N)))",
+        "R/(M N √((𝟏ᵀ (R ⊙ R) 𝟏)/(M N)))",
+    ),
+]
+
+
+@pytest.mark.parametrize(("f", "index", "text"), QUOTIENTS, ids=range(len(QUOTIENTS)))
+def test_a_denominator_of_several_factors_stands_in_brackets(f, index, text):
+    """The printed characters are read back and evaluated by derive itself."""
+    gradient = cr.derive(lambda x: f(x), x="N M").gradients["x"]
+    assert (gradient.index, gradient.text) == (index, text)
+    assert "∘" not in text or "<mn>5/2</mn>" in gradient.mathml
+
+
+def test_results_of_a_factorization_have_names_of_their_own():
+    d = cr.derive(lambda A: np.linalg.eigh(A)[0], A="N N")
+    assert d.value.text == "eigvals(A)"
+    assert d.gradients["A"].text == "eigvecs(A) diag(G) eigvecs(A)ᵀ"
+    d = cr.derive(lambda A: np.linalg.svd(A, full_matrices=False)[1], A="N M")
+    assert d.gradients["A"].text == "svd_U(A) diag(G) svd_Vt(A)"
+    d = cr.derive(lambda A: np.linalg.qr(A)[0], A="N N")
+    assert d.parts[0].text == "qr_Q(A)"
+    assert "qr_R(A)⁻ᵀ" in d.gradients["A"].text
+    assert "triu(qr_R" not in d.gradients["A"].text
+
+
+def test_polygamma_prints_its_order():
+    special = pytest.importorskip("scipy.special")
+    d = cr.derive(lambda x: special.gammaln(x) + special.digamma(x), x="N")
+    gradient = d.gradients["x"]
+    assert gradient.text == "G ⊙ (ψ₁(x) + ψ(x))"
+    assert gradient.latex == r"G \odot \left(\psi_{1}\left(x\right) + \psi\left(x\right)\right)"
+    small = str(d.small_case(N=2))
+    assert "G₁ ψ₁(x₁) + G₁ ψ(x₁)" in small
+    assert "agree" in small

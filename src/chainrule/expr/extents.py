@@ -286,7 +286,10 @@ class Extent:
     def fraction(self, latex: bool = False) -> tuple[str, str]:
         """Numerator and denominator as text; negative powers stand in the denominator."""
         if len(self._bottom) > 1:
-            return _poly_text(self._top, latex), _poly_text(self._bottom, latex)
+            scale = _denominator(self._top)
+            top = tuple((m, c * scale) for m, c in self._top)
+            bottom = tuple((m, c * scale) for m, c in self._bottom)
+            return _poly_text(top, latex), _poly_text(bottom, latex)
         if not self._top:
             return "0", "1"
         low: dict[str, Fraction] = {}
@@ -294,18 +297,13 @@ class Extent:
             for key, power in mono:
                 low[key] = min(low.get(key, Fraction(0)), power)
         shift = tuple(sorted((k, -p) for k, p in low.items() if p < 0))
-        scale = 1
         if len(self._top) == 1 and not shift:
             special = _special(self._top[0][1], latex)
             if special is not None:
                 rest = _poly_text(((self._top[0][0], Fraction(1)),), latex)
                 front = rest if special[0] == "1" else f"{special[0]} {rest}"
                 return special[0] if rest == "1" else front, special[1]
-        for _, coef in self._top:
-            if isinstance(coef, Fraction):
-                scale = scale * coef.denominator // _gcd(scale, coef.denominator)
-        if _is_decimal(scale):
-            scale = 1
+        scale = _denominator(self._top)
         top = tuple((_times(m, shift), c * scale) for m, c in self._top)
         return _poly_text(top, latex), _poly_text(((shift, Fraction(scale)),), latex)
 
@@ -340,10 +338,10 @@ def _is_decimal(scale: int) -> bool:
     return scale > 8 and 1000 % scale == 0
 
 
-def _gcd(a: int, b: int) -> int:
-    while b:
-        a, b = b, a % b
-    return a
+def _denominator(terms: Iterable[tuple[Monomial, Number]]) -> int:
+    """What makes the coefficients whole, 1 where they are written as decimals."""
+    scale = math.lcm(*(c.denominator for _, c in terms if isinstance(c, Fraction)))
+    return 1 if _is_decimal(scale) else scale
 
 
 def _atom(text: str) -> str:

@@ -40,6 +40,7 @@ class Atom:
     op: str = ""
     args: tuple[Scalar, ...] = ()
     simple: bool = True
+    params: tuple[Any, ...] = ()
 
     def value(self, numbers: Numbers) -> float:
         """The number under values of the arrays."""
@@ -63,7 +64,11 @@ class Numbers:
     def _value(self, atom: Atom) -> float:
         if atom.quantity is None:
             args = [np.asarray(a.value(self)) for a in atom.args]
-            return float(self.env.functions[atom.op](*args)) if atom.op else float(args[0])
+            return (
+                float(self.env.functions[atom.op](*args, *atom.params))
+                if atom.op
+                else float(args[0])
+            )
         if atom.quantity not in self._arrays:
             self._arrays[atom.quantity] = evaluate(atom.quantity, self.env, {})
         return float(self._arrays[atom.quantity][atom.index])
@@ -280,9 +285,9 @@ _SLOPES: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
 }
 
 
-def function_atom(op: str, args: tuple[Scalar, ...]) -> Atom:
+def function_atom(op: str, args: tuple[Scalar, ...], params: tuple[Any, ...] = ()) -> Atom:
     """A function of scalars."""
-    style = style_of(op)
+    style = style_of(op, params)
     texts = []
     for pattern, latex in ((style.text, False), (style.latex, True)):
         inside = [a.latex if latex else a.text for a in args]
@@ -292,7 +297,7 @@ def function_atom(op: str, args: tuple[Scalar, ...]) -> Atom:
         else:
             pattern = pattern.replace("⟨⟩", ", ".join(inside))
         texts.append(pattern)
-    return Atom(texts[0], texts[1], op=op, args=args, simple=style.binds == ATOM)
+    return Atom(texts[0], texts[1], op=op, args=args, simple=style.binds == ATOM, params=params)
 
 
 class Elements:
@@ -398,7 +403,7 @@ class Elements:
         if not q.whole:
             args = [np.broadcast_to(self.of(a), self.shape(q)) for a in q.args]
             return self._array(
-                q, lambda i: Scalar.of(function_atom(q.op, tuple(a[i] for a in args)))
+                q, lambda i: Scalar.of(function_atom(q.op, tuple(a[i] for a in args), q.params))
             )
         text, latex = self.write(q)
         return self._array(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from .writing import ATOM, HADAMARD
 
-__all__ = ["FUNCTIONS", "Style", "style_of"]
+__all__ = ["FUNCTIONS", "LOWERED", "Style", "style_of"]
+
+LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 class Style(NamedTuple):
@@ -45,11 +48,24 @@ FUNCTIONS |= {
     "logical_and": Style("(⟨⟩ ∧ ⟨⟩)", r"\left(⟨⟩ \land ⟨⟩\right)"),
     "logical_or": Style("(⟨⟩ ∨ ⟨⟩)", r"\left(⟨⟩ \lor ⟨⟩\right)"),
     "cholesky": _call("chol", r"\operatorname{chol}"),
+    "eigh": _call("eigvals", r"\operatorname{eigvals}"),
+    "eigh:1": _call("eigvecs", r"\operatorname{eigvecs}"),
+    "eigvalsh": _call("eigvals", r"\operatorname{eigvals}"),
+    "svd": _call("svd_U", r"\operatorname{svd}_{U}"),
+    "svd:1": _call("svdvals", r"\operatorname{svdvals}"),
+    "svd:2": _call("svd_Vt", r"\operatorname{svd}_{V^\top}"),
+    "qr": _call("qr_Q", r"\operatorname{qr}_{Q}"),
+    "qr:1": _call("qr_R", r"\operatorname{qr}_{R}"),
     "logabsdet": Style("log|det ⟨⟩|", r"\log\left|\det ⟨⟩\right|"),
 }
 
 
-def style_of(op: str) -> Style:
-    """The patterns of a function; any other is written by its name."""
+def style_of(op: str, params: Sequence[Any] = ()) -> Style:
+    """The patterns of a function; any other is written by its name.
+
+    ``op:1`` is the second of several results.
+    """
+    if op == "polygamma":
+        return _call(f"ψ{str(params[0]).translate(LOWERED)}", rf"\psi_{{{params[0]}}}")
     known = FUNCTIONS.get(op)
     return known if known is not None else _call(op, rf"\operatorname{{{op}}}".replace("_", r"\_"))

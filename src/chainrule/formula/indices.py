@@ -199,11 +199,11 @@ class _Writer:
         if top != "1" or not parts:
             parts.insert(0, top if " + " not in top and " − " not in top else f"({top})")
         text = space.join(parts)
-        low = [bottom] if bottom != "1" else []
+        sums = below and any(sign in bottom for sign in (" + ", " − "))
+        low = [f"({bottom})" if sums else bottom] if bottom != "1" else []
         low += [w.text[2:] for w in below]
         if low:
-            bottom = " ".join(low)
-            under = bottom if " " not in bottom or bottom[-1] == ")" else f"({bottom})"
+            under = low[0] if len(low) == 1 and _is_one(low[0]) else f"({' '.join(low)})"
             text += f"/{under}" if len(parts) == 1 else f" / {under}"
         if not minus and len(parts) == 1 and bottom == "1" and factors:
             return Written(text, max(factors[0].binds, PRODUCT))
@@ -234,14 +234,14 @@ class _Writer:
             except NoMatrixForm:
                 if q.op in ("softmax", "logsumexp"):
                     return self._along(q, at)
-                style = style_of(q.op)
+                style = style_of(f"{q.op}:{q.params[-1]}" if q.params[-1] else q.op)
                 inner = ", ".join(
                     self.element(a, tuple(self.label(e, "·") for e in a.shape)).text for a in q.args
                 )
                 text = (style.latex if self.latex else style.text).replace("⟨⟩", inner)
                 return self._entry(text, at)
             return self._entry(whole.write(self.latex).within(ATOM, self.latex), at)
-        style = style_of(q.op)
+        style = style_of(q.op, q.params)
         level = HADAMARD if style.binds != ATOM else ADD
         texts = [self.element(a, at if a.shape else ()).within(level, self.latex) for a in q.args]
         pattern = style.latex if self.latex else style.text
@@ -380,6 +380,16 @@ def _minus(here: Index, rest: Index) -> Index:
         for coef, key in form.parts:
             total[key] = total.get(key, ZERO) + sign * coef
     return map_labels(Form(const, tuple((c, k) for k, c in total.items() if c)), {})
+
+
+def _is_one(text: str) -> bool:
+    """Whether nothing stands beside anything else outside of brackets."""
+    depth = 0
+    for character in text:
+        depth += (character in "([") - (character in ")]")
+        if character == " " and not depth:
+            return False
+    return True
 
 
 def _raised(e: Fraction) -> str:

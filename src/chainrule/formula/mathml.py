@@ -162,7 +162,7 @@ def _power(tree: Read) -> str:
     elif mark == "⁻ᵀ":
         above = _row(["<mo>−</mo>", "<mo>⊤</mo>"])
     elif mark.startswith("^∘"):
-        above = _row(["<mo>∘</mo>", f"<mn>{mark[2:].translate(_PLAIN)}</mn>"])
+        above = _row(["<mo>∘</mo>", f"<mn>{mark.strip('^∘()').translate(_PLAIN)}</mn>"])
     else:
         above = f"<mn>{mark.strip('^()').translate(_PLAIN)}</mn>"
     return f"<msup>{base}{above}</msup>"

@@ -336,7 +336,7 @@ class Matrices:
             style = style_of(op)
             return Apply(op, args, style.text, style.latex, style.binds)
         if not fun.whole:
-            style = style_of(op)
+            style = style_of(op, fun.params)
             return Apply(op, args, style.text, style.latex, style.binds, fun.params)
         if any(a.ndim > 2 for a in (fun, *fun.args)):
             raise NoMatrixForm
@@ -347,9 +347,9 @@ class Matrices:
             whole = is_triangular(fun.args[0], lower)
             factor = inverse(args[0] if whole else Triangle(args[0], lower))
             return multiply(factor, *args[1:])
-        style = style_of(op)
         if fun.params[-1]:
             op = f"{op}:{fun.params[-1]}"
+        style = style_of(op)
         ranks = tuple(a.ndim for a in fun.args)
         return Apply(op, args, style.text, style.latex, style.binds, fun.params[:-1], ranks)
 
@@ -435,7 +435,9 @@ def is_triangular(q: Quantity, lower: bool) -> bool:
     if isinstance(q, Prod) and len(q.factors) == 1 and not q.constraints:
         inner, subs = q.factors[0]
         return subs == q.out[::-1] and is_triangular(inner, not lower)
-    return isinstance(q, Fun) and q.op == "cholesky" and lower
+    if not isinstance(q, Fun):
+        return False
+    return q.op == "cholesky" if lower else q.op == "qr" and q.params[-1] == 1
 
 
 def _out_labels(prod: Prod) -> tuple[list[int], bool]:

@@ -202,8 +202,11 @@ class Scaled(Notation):
         level = ADD if sign else PRODUCT
         space = r" \, " if latex else " "
         uppers = [a.write(latex).within(POSTFIX, latex) for a in self.above]
-        body = None if self.body is None else self.body.write(latex)
-        lowers = [b.write(latex) for b in self.below]
+        below, main = self.below, self.body
+        if isinstance(main, Power) and main.exponent < 0:
+            below, main = (*below, main.reciprocal()), None
+        body = None if main is None else main.write(latex)
+        lowers = [b.write(latex) for b in below]
         if top != "1":
             uppers.insert(0, top if " + " not in top and " − " not in top else f"({top})")
         divided = bottom != "1" or lowers
@@ -331,6 +334,10 @@ class Power(Notation):
     exponent: Fraction
     matrix: bool
 
+    def reciprocal(self) -> Notation:
+        """What stands under the bar of a negative power."""
+        return self.inner if self.exponent == -1 else Power(self.inner, -self.exponent, self.matrix)
+
     def write(self, latex: bool) -> Written:
         e = self.exponent
         if e == Fraction(1, 2):
@@ -339,8 +346,7 @@ class Power(Notation):
                 return Written(rf"\sqrt{{{body.text}}}")
             return Written("√" + body.within(ATOM, False), POSTFIX)
         if e < 0:
-            rest = self if e == -1 else Power(self.inner, -e, self.matrix)
-            body = (self.inner if e == -1 else rest).write(latex)
+            body = self.reciprocal().write(latex)
             if latex:
                 return Written(rf"\frac{{1}}{{{body.text}}}")
             return Written("1/" + body.within(POSTFIX, False), PRODUCT)
@@ -349,7 +355,7 @@ class Power(Notation):
             if e == 2:
                 joined = (r" \odot " if latex else " ⊙ ").join([body_text, body_text])
                 return Written(joined, HADAMARD)
-            mark = rf"^{{\circ {e}}}" if latex else "^∘" + _superscript(e)
+            mark = rf"^{{\circ {e}}}" if latex else "^∘" + _superscript(e).lstrip("^")
             return Written(body_text + mark, POSTFIX)
         return Written(body_text + (f"^{{{e}}}" if latex else _superscript(e)), POSTFIX)
 

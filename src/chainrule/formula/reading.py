@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..expr.ops import OPS
+from .functions import LOWERED
 from .writing import Env
 
 __all__ = ["CannotRead", "Read", "read", "value_of_text"]
@@ -46,10 +47,11 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:·10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?)"
     r"|(?P<sum>Σ_(?:\((?P<several>[^)]*)\)|(?P<one>[^\W_]\w*)))"
     r"|(?P<name>log Γ|log\|det|(?![_⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ])[^\W\d](?:(?![⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ])[\w̄]|\.(?=[^\W\d]))*|𝟏)"
-    r"|(?P<power>⁻ᵀ|ᵀ|⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^\([^)]*\)|\^∘[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
+    r"|(?P<power>⁻ᵀ|ᵀ|⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^\([^)]*\)|\^∘(?:[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\([^)]*\)))"
     r"|(?P<mark>[-−+/⊙⊘⊗()\[\],|⌊⌋‖=≠<>≤≥∧∨¬√·∂]))"
 )
 _PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_LOW = {low: chr(high) for high, low in LOWERED.items()}
 _RELATIONS = "=≠<>≤≥"
 
 
@@ -354,6 +356,9 @@ class _Evaluator:
     def _call(self, tree: Read) -> Any:
         name = _CALLED.get(tree.text, tree.text)
         values = [self.value(p) for p in tree.parts]
+        if name[0] == "ψ":
+            order = int(name[1:].translate(_LOW))
+            return self.env.functions["polygamma"](*values, order)
         if name == "det":
             return np.linalg.det(values[0])
         if name == "diag":
