@@ -82,8 +82,14 @@ class Session:
 
     # -- levels -------------------------------------------------------------------------------
     def open_leaves(self) -> set[Node]:
-        """The leaves of all open levels: what depends on one of them is still traced."""
-        return {leaf for level in self.levels for leaf in level.leaves}
+        """The leaves of all open levels: what depends on one of them is still traced.
+
+        A compiled program reads captured arrays at every call, so they are leaves of its level.
+        """
+        found: set[Node] = {leaf for level in self.levels for leaf in level.leaves}
+        if self.levels and self.levels[0].name == "compile":
+            found.update(leaf for _, leaf in self.captured.values())
+        return found
 
     def lift_to_root(self, node: Node) -> Node:
         """The node in terms of the outermost level's leaves."""
