@@ -6,6 +6,7 @@ import pytest
 import chainrule as cr
 from chainrule.lower.run import evaluate
 from chainrule.scipy import special
+from corpus import NAMED
 
 
 def linear(x, w):
@@ -335,3 +336,8 @@ def test_gradients_as_nodes_again_have_the_same_values(loss, shapes):
     (found,) = evaluate(trace.gradients, bound)
     expected = cr.grad(lambda a: loss(a, *values[1:]))(values[0])
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_where_closed_forms_differ_between_sizes_gradients_are_differentiated_as_traced():
+    entry = NAMED["spherical_mixture"]
+    assert len(entry.derive().hessians) == len(entry.wanted) ** 2

@@ -223,13 +223,18 @@ class Writer:
                 f"{function_name(self.signature.function)} has a result of shape ({shape}), no "
                 "scalar: there is no Hessian; take .jacobians, or sum the result"
             )
-        one, other = self._second_derivatives()
         pairs = [(i, j) for i in self.wanted for j in self.wanted]
         keys = [((self.output, self.symbols[i], self.symbols[j]), j) for i, j in pairs]
         hessians = Hessians()
         hessians.note = self.options.said
         leads = [len(self.signature.dims[i]) for i, _ in pairs]
-        hessians.parts, written = self._networks(one, other, keys, *leads)
+        try:
+            one, other = self._second_derivatives()
+            hessians.parts, written = self._networks(one, other, keys, *leads)
+        except (FormulaError, NotLowered):  # the two sizes differ there, or it has no nodes
+            one, other = self.traces("hessians")
+            self._same(one, other)
+            hessians.parts, written = self._networks(one, other, keys, *leads)
         paths = self.signature.paths
         for (i, j), form in zip(pairs, written, strict=True):
             hessians[paths[i], paths[j]] = form
@@ -238,22 +243,15 @@ class Writer:
         return hessians
 
     def _second_derivatives(self) -> tuple[Trace, Trace]:
-        """Networks of the closed forms of the gradients; of the gradients as traced if need be."""
+        """Networks of the closed forms of the gradients.  Raises NotLowered."""
         forms = [self.derivation.gradients[self.signature.paths[k]].quantity for k in self.wanted]
-        one, other = self._alive[0]
-        try:
-            lowered = [
-                Lowering(self._leaves(t), sizes)
-                for t, sizes in ((one, self.first), (other, self.second))
-            ]
-            pair = [low.nodes(forms) for low in lowered]
-        except NotLowered:
-            one, other = self.traces("hessians")
-            self._same(one, other)
-            return one, other
+        traces = self._alive[0]
+        sizes = self.first, self.second
+        lowered = [Lowering(self._leaves(t), s) for t, s in zip(traces, sizes, strict=True)]
+        pair = [low.nodes(forms) for low in lowered]
         self.translator.learn(*(low.known for low in lowered))
         found = []
-        for t, gradients in zip((one, other), pair, strict=True):
+        for t, gradients in zip(traces, pair, strict=True):
             sources = [t.inputs[k] for k in self.wanted]
             networks = [terms for g in gradients for terms in reverse_network(g, sources)]
             found.append(replace(t, gradients=gradients, networks=networks))
