@@ -9,7 +9,10 @@ loops     fused loop nests: loads, functions, stores, sums and maxima
 matmul    matrix products: small ones in registers, large ones by BLAS
 layout    values of a plan as buffer, offset and strides; buffers that are reused
 fusion    neighbouring nests under one outermost loop, strip by strip
-lowering  steps of a plan to loop nests and products
+assembly  buffers and nests under construction; indices, contraction: steps of these kinds
+lowering  the other steps of a plan to loop nests and products
+memory    temporaries in one piece that is used again; callback: kernels that NumPy runs
+program   a plan as one native function
 entry     the function that Python calls: checks of its arguments, fresh results
 engine    compilation, the cache of compiled objects on disk, what the machine offers
 ========  =========================================================================================

@@ -1,0 +1,209 @@
+"""Buffers and loop nests under construction: where values live, and which nest computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..steps import Plan, ViewOp
+from .callback import Callback
+from .fusion import Item, fused, meets_again
+from .layout import Access, Array, Buffer, Unsupported, contiguous_strides, kind_of
+from .loops import identity_of
+from .nest import Apply, Constant, Fold, How, Load, Nest, Store, prepared, pruned
+
+__all__ = ["Assembly", "converted"]
+
+
+class Assembly:
+    """Items in order, and what is known of every value of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.items: list[Item] = []
+        self.arrays: dict[int, Array] = {}
+        self.calls: dict[int, Callback | Array] = {}
+        self.written: dict[Buffer, int] = {}  # the last item that writes it
+        self.held: dict[Buffer, tuple[int, int, Access]] = {}  # item, node, where it goes
+        self.read: set[Buffer] = set()  # by items other than the writer's own registers
+        self.pinned: set[Buffer] = set()  # seen by callbacks, so in the program's own memory
+        self.constants: dict[Any, Array] = {}
+
+    # -- buffers and nests --------------------------------------------------------------------
+    def _fresh(self, shape: Sequence[int], kind: str) -> Array:
+        size = prod(shape)
+        if size == 0:
+            raise Unsupported("empty arrays")
+        return Array(Buffer(kind, size, "temp"), tuple(shape), contiguous_strides(shape))
+
+    def _nest(self, shape: Sequence[int], operands: Sequence[Array]) -> int:
+        """The number of a nest over ``shape`` in which all operands are ready."""
+        loops = tuple(e for e in shape if e != 1)
+        first = 0
+        for array in operands:
+            writer = self.written.get(array.buffer)
+            if writer is None:
+                continue
+            held = self.held.get(array.buffer)
+            item = self.items[writer]
+            same = (
+                held is not None
+                and isinstance(item, Nest)
+                and item.shape == loops
+                and held[2] == array.access(shape)
+            )
+            first = max(first, writer if same else writer + 1)
+        for number in range(max(first, len(self.items) - 24), len(self.items)):
+            item = self.items[number]
+            if (
+                isinstance(item, Nest)
+                and item.shape == loops
+                and not (item.serial or _indexed(item))
+            ):
+                return number
+        return self._append(Nest(loops))
+
+    def _append(self, item: Item) -> int:
+        self.items.append(item)
+        return len(self.items) - 1
+
+    def _load(self, number: int, array: Array, shape: Sequence[int]) -> int:
+        """The node of an operand in a nest."""
+        nest = self.items[number]
+        assert isinstance(nest, Nest)
+        access = array.access(shape)
+        held = self.held.get(array.buffer)
+        if held is not None and held[0] == number and held[2] == access:
+            return held[1]
+        self.read.add(array.buffer)
+        return nest.add(Load(access, array.kind))
+
+    def _store(self, number: int, node: int, array: Array, shape: Sequence[int]) -> None:
+        nest = self.items[number]
+        assert isinstance(nest, Nest)
+        access = array.access(shape)
+        nest.sinks.append(Store(node, access))
+        self.written[array.buffer] = number
+        self.held[array.buffer] = (number, node, access)
+
+    def _pointwise(
+        self,
+        shape: Sequence[int],
+        kind: str,
+        operands: Sequence[Array],
+        compute: Callable[[Nest, list[int]], int],
+    ) -> Array:
+        """A fresh array whose elements ``compute`` gives from the operands' nodes."""
+        number = self._nest(shape, operands)
+        nest = self.items[number]
+        assert isinstance(nest, Nest)
+        nodes = [self._load(number, a, shape) for a in operands]
+        target = self._fresh(shape, kind)
+        self._store(number, compute(nest, nodes), target, shape)
+        return target
+
+    def _copy(self, array: Array) -> Array:
+        """The elements in C order in a buffer of their own."""
+        return self._pointwise(array.shape, array.kind, [array], lambda _, nodes: nodes[0])
+
+    def _fold(self, array: Array, axes: Sequence[int], how: How) -> Array:
+        shape = array.shape
+        kept = [e for i, e in enumerate(shape) if i not in axes]
+        target = self._fresh(kept, array.kind)
+        inner = iter(target.strides)
+        strides = tuple(0 if i in axes else next(inner) for i in range(len(shape)))
+        number = self._nest(shape, [array])
+        nest = self.items[number]
+        assert isinstance(nest, Nest)
+        node = self._load(number, array, shape)
+        into = Array(target.buffer, shape, strides).access(shape)
+        nest.sinks.append(Fold(node, into, how))
+        self.written[target.buffer] = number
+        return target
+
+    def _constant(self, key: Any, value: Any) -> Array:
+        found = self.constants.get(key)
+        if found is None:
+            data = np.array(value, order="C")
+            buffer = Buffer(kind_of(data.dtype), data.size, "const", data=data)
+            found = Array(buffer, data.shape, contiguous_strides(data.shape))
+            self.constants[key] = found
+        return found
+
+    def _viewed(self, array: Array, ops: Sequence[ViewOp], copies: bool = True) -> Array:
+        for op in ops:
+            made = array.viewed(op)
+            if made is None:
+                if not copies:
+                    raise Unsupported("writing through a copy")
+                made = self._copy(array).viewed(op)
+                assert made is not None
+            array = made
+        return array
+
+    def _changed(self, number: int, array: Array) -> None:
+        """A buffer written in place: its earlier value is no longer in anyone's registers."""
+        self.read.add(array.buffer)
+        self.held.pop(array.buffer, None)
+        self.written[array.buffer] = number
+
+    # -- what remains ------------------------------------------------------------------------
+    def _finished(self) -> list[Item]:
+        """Without stores that nobody reads, folds with what they begin with, long loops cut."""
+        result: list[Item] = []
+        needed = self.read
+
+        def scratch(kind: str, size: int) -> Buffer:
+            return Buffer(kind, size, "temp")
+
+        kept: list[Item] = []
+        for item in self.items:
+            if isinstance(item, Nest):
+                item.sinks = [
+                    s
+                    for s in item.sinks
+                    if s.access.buffer.role == "output" or s.access.buffer in needed
+                ]
+                if not item.sinks or _begins_with_zeros(item):
+                    continue
+                item = pruned(item)
+            kept.append(item)
+        for item in fused(kept):
+            if not isinstance(item, Nest):
+                result.append(item)
+                continue
+            for nest in prepared(item, scratch):
+                for sink in nest.sinks:
+                    if isinstance(sink, Fold) and not sink.index and meets_again(nest, sink):
+                        buffer = sink.access.buffer
+                        first = Nest((buffer.size,) if buffer.size > 1 else ())
+                        value = first.add(Constant(identity_of(sink.how, buffer.kind), buffer.kind))
+                        access = Access(buffer, 0, (1,) if buffer.size > 1 else ())
+                        first.sinks.append(Store(value, access))
+                        result.append(first)
+                result.append(nest)
+        return result
+
+
+def _begins_with_zeros(nest: Nest) -> bool:
+    """Whether a nest only fills a result with zeros: then the result is asked for zeroed."""
+    if len(nest.sinks) != 1 or not isinstance(sink := nest.sinks[0], Store):
+        return False
+    node, buffer = nest.nodes[sink.node], sink.access.buffer
+    if buffer.role != "output" or not isinstance(node, Constant) or node.value != 0:
+        return False
+    if np.signbit(node.value) or nest.size != buffer.size:
+        return False
+    buffer.zeroed = True
+    return True
+
+
+def _indexed(nest: Nest) -> bool:
+    return any(isinstance(s, Fold) and s.index for s in nest.sinks)
+
+
+def converted(nest: Nest, node: int, kind: str, wanted: str) -> int:
+    return node if kind == wanted else nest.add(Apply("convert", (node,), wanted))
