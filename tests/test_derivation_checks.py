@@ -33,6 +33,40 @@ def test_what_holds_for_one_order_of_sizes_says_so():
     assert str(derivation).splitlines()[0].endswith("; for N < M")
 
 
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("f", [np.convolve, np.correlate], ids=["convolve", "correlate"])
+def test_convolutions_hold_for_the_longer_array_first_and_say_so(f, check):
+    derivation = cr.derive(lambda x, w: f(x, w, "valid"), x="N", w="K", check=check)
+    assert (derivation.condition, derivation.value.shape) == ("K ≤ N", ("N − K + 1",))
+    code = {}
+    exec(derivation.source(), code)
+    rng = np.random.default_rng(0)
+    for n, k in ((7, 3), (4, 4)):
+        x, w, G = rng.normal(size=n), rng.normal(size=k), rng.normal(size=n - k + 1)
+        y, back = cr.vjp(lambda x, w: f(x, w, "valid"), x, w)
+        np.testing.assert_allclose(code["forward"](x, w), y, rtol=1e-12)
+        for found, wanted in zip(code["backward"](x, w, G), back(G), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    for function, given in (("forward", ()), ("backward", (np.ones(5),))):
+        with pytest.raises(ValueError, match="K <= N only, not for K = 7, N = 3"):
+            code[function](np.ones(3), np.ones(7), *given)
+
+
+def test_small_cases_keep_the_order():
+    derivation = cr.derive(lambda x, w: np.convolve(x, w, "valid"), x="N", w="K")
+    assert "at N = 3, K = 3" in str(derivation.small_case())
+    with pytest.raises(ValueError, match="K ≤ N"):
+        derivation.small_case(N=2, K=3)
+
+
+def test_the_order_is_that_of_the_two_sizes_that_matter():
+    derivation = cr.derive(
+        lambda x, w, a: np.sum(np.convolve(x, w, "valid")) * a, x="N", w="K", a="M"
+    )
+    assert derivation.condition == "K ≤ N"
+    assert not cr.derive(lambda x, w: np.convolve(x, w), x="N", w="K").condition
+
+
 @pytest.mark.parametrize(
     "f", [lambda A: np.linalg.cholesky(A), lambda A: np.linalg.eigh(A)[0]], ids=["cholesky", "eigh"]
 )

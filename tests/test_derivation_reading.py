@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+import scipy.special
 
 import chainrule as cr
 from chainrule.formula.mathml import mathml
@@ -93,3 +94,21 @@ def test_greek_names_and_indices_in_mathml():
     assert "<mi>σ</mi>" in text
     assert "<msub><mi>w</mi><mrow><mn>1</mn></mrow></msub>" in text
     assert "<mtext>out</mtext>" in text
+
+
+@pytest.mark.parametrize(
+    ("f", "shape", "text"),
+    [
+        (lambda x: x**2.5 + x**-1.5, "N", "G[n] (5 x[n]^(3/2) / 2 − 3/(2 x[n]^(5/2)))"),
+        (lambda x: np.std(x), "N M", "R[n,m]/(M N √(Σ_(i,j) R[i,j]²/(M N)))"),
+        (
+            lambda x: scipy.special.gammaln(x) + scipy.special.digamma(x),
+            "N",
+            "G[n] (ψ₁(x[n]) + ψ(x[n]))",
+        ),
+    ],
+    ids=["powers", "std", "polygamma"],
+)
+def test_what_stands_below_a_line_and_orders_are_printed(f, shape, text):
+    found = cr.derive(f, x=shape).gradients["x"].index
+    assert found == text

@@ -412,3 +412,13 @@ def test_factorizations_read_one_triangle_in_every_backend(f):
         d.check(backends=(backend,))
         found = loaded(d.source(backend))["forward"](converter(backend)(a))
         np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-12)
+
+
+def test_halves_of_sizes_are_whole_numbers():
+    derivation = cr.derive(lambda x: np.sum(np.reshape(x, (-1, 2)), axis=1), x="N")
+    assert "x.reshape(N // 2, 2)" in derivation.source()
+    derivation.check("numpy")
+
+
+def test_traces_of_transposes_are_written_without():
+    assert cr.derive(lambda A: np.sum(A * A.T), A="N N").value.text == "tr(A A)"

@@ -7,6 +7,7 @@ itself, which share no rule with the formulas.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import floor, prod
 from typing import Any, NamedTuple
@@ -85,6 +86,18 @@ _GROWING_POOLS = ((2, 3, 4, 5, 6, 7), (3, 4, 5, 6, 7, 8))
 def _grows(sizes: Mapping[str, int]) -> bool:
     """Whether sizes grow in the order of the names, as those of the traces do."""
     return all(a < b for a, b in itertools.pairwise(sizes.values()))
+
+
+def _orders(names: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Sizes in the order of the names, in the opposite one, with two exchanged, with two equal."""
+    sizes = list(range(3, 3 + len(names)))
+    yield dict(zip(names, sizes, strict=True))
+    yield dict(zip(names, sizes[::-1], strict=True))
+    for i, j in itertools.combinations(range(len(names)), 2):
+        for at_i, at_j in ((sizes[j], sizes[i]), (sizes[i], sizes[i])):
+            changed = list(sizes)
+            changed[i], changed[j] = at_i, at_j
+            yield dict(zip(names, changed, strict=True))
 
 
 def _is_square(value: Any) -> bool:
@@ -174,6 +187,10 @@ class Checker:
                 "formula cannot be checked; pass check=False to see it unchecked"
             )
 
+    def allowed(self, pools: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+        """The pools, or where formulas hold under a condition those that grow."""
+        return _GROWING_POOLS if self.derivation.condition else pools
+
     def _sizes(self, pool: Sequence[int]) -> dict[str, int]:
         """Sizes of the names, those that are small in the traces first."""
         return dict(zip(self.signature.growing, itertools.cycle(pool), strict=False))
@@ -241,6 +258,54 @@ class Checker:
         if not checked:
             raise DerivativeError(f"{self.derivation.function} runs at none of the sizes tried")
 
+    def order(self) -> str:
+        """The order of sizes for which the function's value is what was derived; "" for any.
+
+        Tracing saw one order of the names only, and a function may do otherwise in another.
+        """
+        if self.partly or len(self.signature.names) < 2:
+            return ""
+        found = [
+            (sizes, held)
+            for sizes in _orders(self.signature.growing)
+            if (held := self._agrees(sizes)) is not None
+        ]
+        if all(held for _, held in found) or not any(h for s, h in found if _grows(s)):
+            return ""  # right everywhere, or wrong for other reasons than the order
+        for a, b in itertools.combinations(self.signature.growing, 2):
+            for sign, holds in (("<", operator.lt), ("≤", operator.le)):
+                if all(held == holds(sizes[a], sizes[b]) for sizes, held in found):
+                    return f"{a} {sign} {b}"
+        return " < ".join(self.signature.growing)
+
+    def _agrees(self, sizes: dict[str, int]) -> bool | None:
+        """Whether the derived value is the function's at some sizes; None where it has none."""
+        rng = np.random.default_rng(0)
+        quantity = self.derivation.value.quantity
+        for attempt in range(3):
+            point = self._point(sizes, rng, attempt)
+            try:
+                with np.errstate(all="ignore"):
+                    expected = np.asarray(self.signature.call(point.values))
+            except np.linalg.LinAlgError:
+                continue
+            except (ValueError, IndexError, TypeError):
+                return None
+            if not expected.size:
+                return None
+            if not np.isfinite(expected).all():
+                continue
+            try:
+                with np.errstate(all="ignore"):
+                    found = np.asarray(evaluate(quantity, self.env(point), {}))
+            except (ValueError, IndexError):
+                return False
+            scale = max(float(np.max(np.abs(expected))), 1e-6)
+            return found.shape == expected.shape and bool(
+                np.max(np.abs(found - expected)) < 1e-6 * scale
+            )
+        return None
+
     # -- gradients ----------------------------------------------------------------------------
     def gradients(self, wanted: Sequence[int]) -> None:
         """Every gradient in matrix and in index notation, at several sizes."""
@@ -283,7 +348,7 @@ class Checker:
         """A formula that is right at some sizes: under a condition on them, or not at all."""
         sizes, error = failed[0]
         if held and all(map(_grows, held)) and not any(_grows(s) for s, _ in failed):
-            self.derivation.condition = " < ".join(self.signature.growing)
+            self.derivation.condition = self.order() or " < ".join(self.signature.growing)
             return
         if held:
             raise DerivativeError(
@@ -397,11 +462,7 @@ class Checker:
                 for form in forms
             )
 
-        pools = [
-            pool
-            for pool in (_GROWING_POOLS if self.derivation.condition else _SMALL_POOLS)
-            if fits(self._sizes(pool))
-        ]
+        pools = [pool for pool in self.allowed(_SMALL_POOLS) if fits(self._sizes(pool))]
         if not pools:
             raise DerivativeError(
                 "the Jacobian has too many elements at these sizes to be checked: give names in "

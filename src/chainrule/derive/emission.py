@@ -64,6 +64,7 @@ def program_of(writer: Writer, parts: Sequence[str]) -> Program:
         constants=writer.captured,
         denominator=derivation.layout == "denominator",
         header=_header(derivation.function, parts),
+        condition=derivation.condition,
     )
 
 
@@ -163,7 +164,9 @@ def check_emitted(checker: Checker, program: Program, backend: str, wanted: Sequ
         return [cotangent, result, *back(cotangent)]
 
     with _Precise(backend):
-        for point, (cotangent, value, *expected) in checker.points(measure):
+        for point, (cotangent, value, *expected) in checker.points(
+            measure, checker.allowed(checker.pools)
+        ):
             values = [convert(v) for v in point.values]
             given = [convert(cotangent)] if program.arriving is not None else []
             with np.errstate(all="ignore"):

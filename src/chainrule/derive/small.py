@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from fractions import Fraction
 from math import prod
@@ -30,7 +31,26 @@ _LINEAR = {"N": 1, "D": 2, "M": 3}
 
 def write_small_case(writer: Writer, derivation: Derivation, given: Mapping[str, int]) -> SmallCase:
     """The small case at sizes of the names."""
-    return _Small(writer, derivation, _sizes(writer.signature.names, given)).run()
+    sizes = _sizes(writer.signature.names, given)
+    return _Small(writer, derivation, _in_order(sizes, derivation.condition, given)).run()
+
+
+def _in_order(sizes: dict[str, int], condition: str, given: Mapping[str, int]) -> dict[str, int]:
+    """Sizes under a condition such as ``K ≤ N``; raises ValueError where those given break it."""
+    names, signs = condition.split()[::2], condition.split()[1::2]
+    gaps = [sign == "<" for sign in signs]
+    free = [n for n in names if n not in given]
+    for _ in names:
+        for (a, b), gap in zip(itertools.pairwise(names), gaps, strict=True):
+            if sizes[a] + gap > sizes[b]:
+                if b in free:
+                    sizes[b] = sizes[a] + gap
+                elif a in free:
+                    sizes[a] = max(sizes[b] - gap, 1)
+    for (a, b), gap in zip(itertools.pairwise(names), gaps, strict=True):
+        if sizes[a] + gap > sizes[b]:
+            raise ValueError(f"the formulas hold for {condition}, not at {sizes}")
+    return sizes
 
 
 def _sizes(names: list[str], given: Mapping[str, Any]) -> dict[str, int]:

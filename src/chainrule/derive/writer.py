@@ -384,6 +384,8 @@ class Writer:
         if self.loops is not None:
             checker.value(self.value)
         checker.gradients(self.wanted)
+        if self.loops is None and not self.derivation.condition:
+            self.derivation.condition = checker.order()
         for backend in backends:
             check_emitted(checker, program_of(self, PARTS[:2]), backend, self.wanted)
 

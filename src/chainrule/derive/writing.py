@@ -89,6 +89,8 @@ def _finished(writer: Writer) -> Writer:
     derivation = writer.write()
     if writer.options.check:
         derivation.check()
+    elif writer.loops is None:
+        derivation.condition = writer.checker().order()
     return writer
 
 

@@ -543,7 +543,10 @@ class _Graph:
             chain = [transpose(left), right, middle[1]]
         else:
             chain = [middle[0], left, middle[1], transpose(right)]
-        self.scalars.append(Trace(multiply(*(c for c in chain if c is not None))))
+        matrices = [c for c in chain if c is not None]
+        if all(isinstance(c, Transpose) for c in matrices):  # tr(Aᵀ Bᵀ) = tr(B A)
+            matrices = [transpose(c) for c in reversed(matrices)]
+        self.scalars.append(Trace(multiply(*matrices)))
         return True
 
     def _eliminate(self, label: int) -> None:

@@ -24,7 +24,7 @@ from ..quantity import (
 from .body import Body
 from .products import Products
 from .reading import Reader, digits, radix
-from .sizes import is_unit, nominal, number_of, scaled, size
+from .sizes import is_unit, nominal, number_of, scaled, size, whole
 from .syntax import Expr, binary, literal, name, subscript, template
 from .target import OPERATORS, Target
 from .values import Array, Operand, aligned
@@ -166,7 +166,7 @@ class Lowering:
         return self.target.full_like(name(like), value, number)
 
     def size(self, extent: Extent) -> Expr:
-        return size(extent, self.idents)
+        return whole(extent, self.idents)
 
     # -- layout -------------------------------------------------------------------------------
     def _laid(self, value: Array, axes: Iterable[int]) -> Expr:
@@ -199,7 +199,7 @@ class Lowering:
         if isinstance(q, Sym):
             return Array(name(self.symbols[q.name]), tuple(range(q.ndim)))
         if isinstance(q, Num):
-            return Array(self.size(q.value), (), scalar=True)
+            return Array(size(q.value, self.idents), (), scalar=True)
         if isinstance(q, Add):
             return self._sum(q)
         if isinstance(q, Pow):
@@ -267,7 +267,7 @@ class Lowering:
     def _times(self, coef: Extent, expr: Expr) -> Expr:
         value = getattr(expr, "value", None)
         if type(value) is int and value == 1:
-            return self.size(coef)
+            return size(coef, self.idents)
         return scaled(coef, expr, self.idents)
 
     def _power(self, q: Pow) -> Array:
@@ -428,7 +428,7 @@ class Lowering:
         for summed, gone in products.sums:
             self._count(summed, q, gone)
         if result is None:
-            return self._written(q, reader, Operand(self.size(q.coef), (), scalar=True))
+            return self._written(q, reader, Operand(size(q.coef, self.idents), (), scalar=True))
         if result.boolean and (q.coef != ONE or not is_boolean(q, self.booleans)):
             result = Operand(self.target.as_float(result.expr), result.labels)
         expr = self._scaled(q.coef, result.expr)

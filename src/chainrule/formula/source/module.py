@@ -209,10 +209,31 @@ class _Module:
                 lines += [f"{indent}{f[1]} = {ident}.shape[{f[0]}]" for f in fresh]
         return lines
 
-    def _statements(self, body: Body, results: Sequence[Expr], indent: str) -> list[str]:
+    def _guard(self, indent: str) -> list[str]:
+        """An error for sizes at which the formulas do not hold."""
+        words = [self.idents.get(w, {"≤": "<="}.get(w, w)) for w in self.program.condition.split()]
+        if not words:
+            return []
+        names = list(dict.fromkeys(words[::2]))
+        holds = " ".join(words)
+        opposite = {"<": ">=", "<=": ">"}
+        fails = (
+            f"not ({holds})" if len(words) > 3 else f"{words[0]} {opposite[words[1]]} {words[2]}"
+        )
+        given = ", ".join(f"{n} = {{{n}}}" for n in names)
+        return [
+            f"{indent}if {fails}:",
+            f'{indent}    raise ValueError(f"this holds for {holds} only, not for {given}")',
+        ]
+
+    def _statements(
+        self, body: Body, results: Sequence[Expr], indent: str, guarded: bool = True
+    ) -> list[str]:
         used = body.used() | {n for e in results for n in names_in(e)}
         constants = self._constants(used, indent)
-        lines = self._sizes(used, indent) + constants
+        guard = self._guard(indent) if guarded else []
+        used |= {self.idents[w] for w in self.program.condition.split()[::2] if guarded}
+        lines = self._sizes(used, indent) + guard + constants
         for line in body.lines:
             lines += _commented(line, indent)
         return lines
@@ -406,7 +427,7 @@ class _Module:
         packed = f"({', '.join(kept)}{',' if len(kept) == 1 else ''})"
         arriving = self._arriving() or [self._spare("G")]
         results = found.results
-        body = self._statements(found.body, results, "    ")
+        body = self._statements(found.body, results, "    ", guarded=False)
         texts = [written(r) for r in results]
         if self.program.arriving is None:
             texts = [f"{arriving[0]} * {t}" for t in texts]
@@ -474,7 +495,7 @@ class _Module:
         if kept:
             unpacked = ", ".join(kept) if len(kept) > 1 else f"({kept[0]},)"
             lines.append(f"{deep}{unpacked} = ctx.saved_tensors")
-        lines += self._statements(found.body, found.results, deep)
+        lines += self._statements(found.body, found.results, deep, guarded=False)
         lines += _return(returned, deep) if len(returned) > 1 else [f"{deep}return {returned[0]}"]
         call = [
             *self._head("forward", arguments),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ...expr.extents import ONE, ZERO, Extent
 from ..quantity import Form, Index, Prod, Quantity, Wrap, labels_in
-from .sizes import is_unit, size
+from .sizes import is_unit, whole
 from .syntax import Expr, binary, negated, sliced, subscript, template
 from .target import Target
 from .values import Array, Operand
@@ -83,7 +83,7 @@ class Reader:
         self.idents = idents
 
     def size(self, extent: Extent) -> Expr:
-        return size(extent, self.idents)
+        return whole(extent, self.idents)
 
     def read(self, value: Array, shape: Sequence[Extent], subs: Sequence[Index]) -> Operand:
         """The operand ``value[subs]``."""

@@ -5,11 +5,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from fractions import Fraction
+from math import lcm
 
 from ...expr.extents import ONE, Extent, Number
-from .syntax import Expr, binary, literal, name, negated
+from .syntax import Expr, binary, call, literal, name, negated
 
-__all__ = ["NOMINAL", "is_unit", "nominal", "number_of", "product_of", "scaled", "size", "times"]
+__all__ = [
+    "NOMINAL",
+    "is_unit",
+    "nominal",
+    "number_of",
+    "product_of",
+    "scaled",
+    "size",
+    "times",
+    "whole",
+]
 
 #: How long a named extent is taken to be where an order of products is chosen.
 NOMINAL = 50
@@ -106,6 +117,22 @@ def size(extent: Extent, idents: dict[str, str]) -> Expr:
     if len(extent.bottom) == 1 and not extent.bottom[0][0] and extent.bottom[0][1] == 1:
         return top
     return binary(top, "/", _polynomial(extent.bottom, idents))
+
+
+def whole(extent: Extent, idents: dict[str, str]) -> Expr:
+    """The expression of an extent that is an integer: ``N // 2``."""
+    if extent.number is not None:
+        return number_of(extent.number)
+    scale = lcm(*(c.denominator for _, c in extent.top if isinstance(c, Fraction)))
+    above = extent * scale
+    if any(power < 0 for mono, _ in above.top for _, power in mono):
+        return call("round", size(extent, idents))
+    below: Expr | None = None if scale == 1 else literal(scale)
+    if not (len(extent.bottom) == 1 and not extent.bottom[0][0] and extent.bottom[0][1] == 1):
+        low = _polynomial(above.bottom, idents)
+        below = low if below is None else binary(below, "*", low)
+    top = _polynomial(above.top, idents)
+    return top if below is None else binary(top, "//", below)
 
 
 def scaled(coef: Extent, body: Expr | None, idents: dict[str, str]) -> Expr:
