@@ -425,6 +425,17 @@ def test_programs_of_either_kind_have_a_plan_and_a_source():
     assert "define internal i32 @main" in native.source
 
 
+def test_very_long_programs_stay_on_numpy():
+    def f(x):
+        for k in range(1500):
+            x = np.sin(x * (1 + 1 / (k + 2)))
+        return x
+
+    step = cr.compile(f, backend="native")
+    assert np.isclose(step(0.3), f(0.3), rtol=1e-12)
+    assert step.report() == ["numpy: no native form yet: a program of 3000 steps"]
+
+
 def test_empty_arrays_stay_on_numpy():
     step = cr.compile(lambda x: np.exp(x), backend="native")
     assert step(np.zeros((0, 3))).shape == (0, 3)

@@ -37,6 +37,9 @@ from .scalar import COMPARISONS, LOGICAL
 
 __all__ = ["Item", "Lowered", "lower"]
 
+#: LLVM takes too long over longer programs (a Python loop of many operations).
+MOST_STEPS = 2000
+
 # grids up to so many elements become constants of the program
 _KEPT_GRID = 1 << 20
 
@@ -71,6 +74,8 @@ class _Lowering(Indices, Contractions):
 
     def run(self) -> Lowered:
         plan = self.plan
+        if len(plan.steps) > MOST_STEPS:
+            raise Unsupported(f"a program of {len(plan.steps)} steps")
         inputs = []
         for leaf, value in zip(plan.leaves, plan.inputs, strict=True):
             if leaf.size == 0:
