@@ -5,6 +5,7 @@ from .derive import Derivation, derive, vectorize
 from .drawing import Graph, graph
 from .errors import DerivativeError, EscapedTracerError, TooLargeError, TraceError
 from .jacobian import Jacobian
+from .lower.debugging import debug_nans
 from .transforms.batching import vmap
 from .transforms.caches import clear_caches
 from .transforms.compiling import compile
@@ -31,6 +32,7 @@ __all__ = [
     "compile",
     "cond",
     "custom",
+    "debug_nans",
     "derive",
     "grad",
     "graph",

@@ -42,11 +42,14 @@ _KEPT_GRID = 1 << 20
 
 
 class NumpyProgram:
-    """A compiled plan: call it with the leaves' values in the order of ``plan.leaves``."""
+    """A compiled plan: call it with the leaves' values in the order of ``plan.leaves``.
 
-    def __init__(self, plan: Plan) -> None:
+    ``watch`` is called with every step and its value.
+    """
+
+    def __init__(self, plan: Plan, watch: Callable[[Step, Any], None] | None = None) -> None:
         self.plan = plan
-        writer = _Writer(plan)
+        writer = _Writer(plan, watch)
         self.source = writer.source
         code = compile(self.source, f"<chainrule program {next(_serial)}>", "exec")
         namespace = writer.namespace
@@ -58,7 +61,7 @@ class NumpyProgram:
 
 
 class _Writer:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, watch: Callable[[Step, Any], None] | None) -> None:
         self.namespace: dict[str, Any] = {"np": np, "k": kernels}
         self.shapes: dict[int, tuple[int, ...]] = {}
         last = self._last_uses(plan)
@@ -69,6 +72,9 @@ class _Writer:
             line = self._line(step)
             if line:
                 lines.append("    " + line)
+            if watch is not None:
+                call = f"{self._bind(watch)}({self._bind(step)}, v{step.target})"
+                lines.append(f"    {call}")
             dead = [f"v{v}" for v in last.get(number, ()) if v not in keep]
             if dead:
                 lines.append(f"    del {', '.join(dead)}")

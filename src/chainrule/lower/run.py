@@ -12,6 +12,7 @@ import numpy as np
 from ..expr.nodes import Leaf, Node
 from ..expr.pausing import collection_paused
 from ..expr.walk import substitute_nodes, topological
+from .debugging import checked, debugging
 from .numpy_backend import NumpyProgram
 from .plan import make_plan
 from .steps import Plan
@@ -72,6 +73,10 @@ class Program:
         self.promotion: Promotion[Any] = Promotion(self._native, HOT)
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
+        if debugging():
+            results = self._numpy.function(*values)
+            checked(self.plan, values, results)
+            return results
         native = self.promotion.made
         if native is not None:
             found: tuple[Any, ...] | None = native.function(*values)

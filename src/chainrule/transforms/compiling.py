@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import TraceError
 from ..expr.nodes import Leaf, Node
+from ..lower.debugging import debugging
 from ..lower.libraries import (
     LIBRARIES,
     as_numpy,
@@ -134,7 +135,7 @@ class Compiled:
         ]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._fast is not None and not kwargs:
+        if self._fast is not None and not kwargs and not debugging():
             found = self._fast(*args)
             if found is not None:
                 return found
@@ -183,7 +184,7 @@ class Compiled:
     ) -> tuple[Any] | None:
         """The path's result by its native function, where there is one (yet)."""
         promotion = path.promotion
-        if promotion is None:
+        if promotion is None or debugging():
             return None
         if promotion.made is None:
             if self._backend == "native":
