@@ -486,3 +486,13 @@ def test_polygamma_prints_its_order():
     small = str(d.small_case(N=2))
     assert "G₁ ψ₁(x₁) + G₁ ψ(x₁)" in small
     assert "agree" in small
+
+
+def test_the_negative_of_a_named_sum_is_written_by_its_name():
+    def normalized(x, g):
+        mean = x.mean(axis=0)
+        return g * (x - mean) / np.sqrt(x.var(axis=0) + 1e-5)
+
+    text = str(cr.derive(normalized, x="N D", g="D"))
+    assert "R     = x − 𝟏 meanᵀ" in text
+    assert "meanᵀ − x" not in text

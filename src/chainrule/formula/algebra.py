@@ -207,6 +207,10 @@ class Algebra(Measure):
         head = keys[0][1]
         return head, frozenset((key, c / head) for key, c, _ in keys)
 
+    def direction(self, total: Add) -> object:
+        """What a sum has in common with its multiples."""
+        return total.shape, self._ratios(total.parts)[1]
+
     def scaled(self, coef: Extent, part: Quantity, shape: Shape) -> Quantity:
         """``coef·part`` (a number is spread over the shape)."""
         if isinstance(part, Num):

@@ -15,7 +15,7 @@ from ..expr.extents import ONE
 from .algebra import Algebra
 from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Sym, ordered
 
-__all__ = ["shared_group"]
+__all__ = ["counted", "multiplied", "shared_group"]
 
 Key: TypeAlias = "tuple[Quantity, tuple[int, ...]]"
 Group: TypeAlias = "dict[Key, Fraction]"  # exponents of bases by axes of the host
@@ -47,6 +47,18 @@ def shared_group(roots: Sequence[Quantity], algebra: Algebra) -> Quantity | None
             if best is None or saved > best[0]:
                 best = saved, made
     return best[1] if best is not None else None
+
+
+def multiplied(roots: Sequence[Quantity], algebra: Algebra) -> list[Quantity]:
+    """Sums of which others are multiples: ``x − m`` where ``m − x`` is written as well."""
+    heads: dict[object, Quantity] = {}
+    found: dict[Quantity, None] = {}
+    for q in ordered(roots):
+        if isinstance(q, Add) and len(q.parts) > 1:
+            head = heads.setdefault(algebra.direction(q), q)
+            if head is not q and head not in algebra.kept:
+                found[head] = None
+    return list(found)
 
 
 def _groups(product: Prod, algebra: Algebra) -> Iterator[tuple[Quantity, Group]]:

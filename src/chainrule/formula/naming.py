@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from .algebra import Algebra
-from .grouping import counted, shared_group
+from .grouping import counted, multiplied, shared_group
 from .measure import Measure
 from .quantity import Add, Fun, Num, Pow, Prod, Quantity, Sym, ordered
 
@@ -149,6 +149,10 @@ def refined(
     first = sorted((*own, *(q for q in keep if q in divisors)), key=lambda q: len(ordered([q])))
     every = [*first, *roots, *also]
     new = algebra.rebuilt(every, keep)
+    heads = multiplied([new[root] for root in roots], algebra)
+    if heads:
+        again = algebra.rebuilt([new[q] for q in every], dict.fromkeys(heads, False))
+        new = {q: again[new[q]] for q in new if new[q] in again}
     grouped: set[Quantity] = set()
     for _ in range(_ROUNDS if grouping else 0):
         group = shared_group([new[root] for root in roots], algebra)
