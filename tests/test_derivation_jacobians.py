@@ -191,6 +191,19 @@ def test_hessians(f, shapes, text):
         assert hessian.text == text
 
 
+def test_a_hessian_whose_factors_multiply_out_to_a_quadratic():
+    """σ⁗: multiplying out and factoring again once went round in circles."""
+    derivation = NAMED["third_derivative_of_logistic_loss"].derive()
+    assert derivation.hessian.text == "h (6 h² − 6 h + 1) (1 − h)"
+
+
+def test_a_hessian_with_sums_of_quadratic_forms_and_numbers():
+    """``𝟏ᵀ A 𝟏`` and a number are added; against the derivative of the printed gradient."""
+    derivation = NAMED["gp_hyperparameters"].derive()
+    assert set(derivation.hessians) == {(a, b) for a in ("ell", "s") for b in ("ell", "s")}
+    assert derivation.hessians["s"].text == "tr(D1)"
+
+
 def test_hessians_by_pairs():
     derivation = cr.derive(lambda A, x: x @ A @ x, A="N N", x="N")
     assert derivation.hessians["x"].text == "A + Aᵀ"

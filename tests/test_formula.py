@@ -491,7 +491,8 @@ def test_polygamma_prints_its_order():
 def test_the_negative_of_a_named_sum_is_written_by_its_name():
     def normalized(x, g):
         mean = x.mean(axis=0)
-        return g * (x - mean) / np.sqrt(x.var(axis=0) + 1e-5)
+        unit = (x - mean) / np.sqrt(x.var(axis=0) + 1e-5)
+        return g * unit
 
     text = str(cr.derive(normalized, x="N D", g="D"))
     assert "R     = x − 𝟏 meanᵀ" in text

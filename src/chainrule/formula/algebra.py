@@ -96,17 +96,17 @@ class Algebra(Measure):
     def add(
         self, parts: Iterable[tuple[Extent, Quantity]], shape: Shape, common: bool = True
     ) -> Quantity:
-        """``Σ coef·quantity``, collected; with ``common``, factors of all parts taken out."""
+        """``Σ coef·quantity``, collected; with ``common``, factored where it has factors."""
         flat = self._flat(parts, shape)
         collected = self._collect(flat, shape)
         best = self._sum_of(collected, shape)
         expanded = self._expanded(collected, shape)
         if expanded is not None and self.cost(expanded) < self.cost(best):
             best = expanded
+        if not common:  # a product asks what it is when multiplied out: not to be factored again
+            return best
         found = patterns.simplify_sum(self, best)
-        if found is not None:
-            return found
-        return self._common(best) if common else best
+        return self._common(best) if found is None else found
 
     def _flat(
         self, parts: Iterable[tuple[Extent, Quantity]], shape: Shape

@@ -316,8 +316,6 @@ class Plus(Notation):
             for p, v in zip(self.parts, values, strict=True)
             if not (_is_number(v) and isinstance(p, Literal))
         }
-        if len(shapes) > 1 and len({s for s in shapes if s not in ((), (1, 1))}) != len(shapes) - 1:
-            raise ValueError(f"sum of shapes {sorted(shapes)}")
         if len({s for s in shapes if s not in ((), (1, 1))}) > 1:
             raise ValueError(f"sum of shapes {sorted(shapes)}")
         result = np.asarray(0.0)
