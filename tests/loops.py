@@ -321,3 +321,95 @@ def scattered(x):
     for i in range(len(x)):
         y[i] = x[(i * i) % 7]
     return y
+
+
+def squared_distances(X):
+    out = np.zeros((X.shape[0], X.shape[0]))
+    for i in range(X.shape[0]):
+        for j in range(X.shape[0]):
+            for k in range(X.shape[1]):
+                out[i, j] += (X[i, k] - X[j, k]) ** 2
+    return out
+
+
+def city_distances(X):
+    out = np.zeros((X.shape[0], X.shape[0]))
+    for i in range(X.shape[0]):
+        for j in range(X.shape[0]):
+            for k in range(X.shape[1]):
+                out[i, j] += abs(X[i, k] - X[j, k])
+    return out
+
+
+def norms_of_differences(X):
+    N, D = X.shape
+    out = np.zeros((N, N))
+    for i in range(N):
+        for j in range(N):
+            s = 0.0
+            for k in range(D):
+                t = X[i, k] - X[j, k]
+                s += t * t
+            out[i, j] = s
+    return out
+
+
+def gaussian_kernel(X):
+    N, D = X.shape
+    out = np.zeros((N, N))
+    for i in range(N):
+        for j in range(N):
+            s = 0.0
+            for k in range(D):
+                s += (X[i, k] - X[j, k]) ** 2
+            out[i, j] = math.exp(-s)
+    return out
+
+
+def gaussian_kernel_apart(X):
+    N, D = X.shape
+    out = np.zeros((N, N))
+    for i in range(N):
+        for j in range(N):
+            if i != j:
+                s = 0.0
+                for k in range(D):
+                    s += (X[i, k] - X[j, k]) ** 2
+                out[i, j] = math.exp(-s)
+    return out
+
+
+def gaussian_kernel_below(X):
+    N, D = X.shape
+    out = np.zeros((N, N))
+    for i in range(N):
+        for j in range(i + 1):
+            s = 0.0
+            for k in range(D):
+                s += (X[i, k] - X[j, k]) ** 2
+            out[i, j] = math.exp(-s)
+    return out
+
+
+def phases(x, w):
+    out = np.zeros(len(x))
+    for i in range(len(x)):
+        for j in range(len(x)):
+            out[i] += math.sin(x[j] - x[i])
+        out[i] += w[i]
+    return out
+
+
+def gaps(x, y):
+    out = np.zeros((len(x), len(x)))
+    for i in range(len(x)):
+        for j in range(len(x)):
+            out[i, j] = x[i] - x[j] + y[i]
+    return out
+
+
+def telescope(x):
+    s = 0.0
+    for i in range(len(x) - 1):
+        s += x[i + 1] - x[i]
+    return s

@@ -205,6 +205,96 @@ def test_vectorized_functions_compute_what_the_loops_compute(name):
     assert "for " not in fast.source.partition('"""')[2].partition("def")[2]
 
 
+# -- a diagonal on which differences cancel -------------------------------------------------------
+def _squared_distances(X):
+    out = np.sum((X[:, None] - X[None]) ** 2, -1)
+    return out
+
+
+def _city_distances(X):
+    out = np.abs(X[:, None] - X[None]).sum(-1)
+    return out
+
+
+def _gaussian_kernel(X):
+    out = np.exp(-np.sum((X[:, None] - X[None]) ** 2, -1))
+    return out
+
+
+def _gaussian_kernel_below(X):
+    out = np.tril(np.exp(-np.sum((X[:, None] - X[None]) ** 2, -1)))
+    return out
+
+
+def _phases(x, w):
+    out = np.sin(x[None] - x[:, None]).sum(1) + w
+    return out
+
+
+def _gaps(x, y):
+    out = x[:, None] - x[None] + y[:, None]
+    return out
+
+
+WITH_ITSELF = {
+    "squared": (loops.squared_distances, _squared_distances, {"X": "N D"}),
+    "absolute": (loops.city_distances, _city_distances, {"X": "N D"}),
+    "local": (loops.norms_of_differences, _squared_distances, {"X": "N D"}),
+    "gaussian": (loops.gaussian_kernel, _gaussian_kernel, {"X": "N D"}),
+    "triangle": (loops.gaussian_kernel_below, _gaussian_kernel_below, {"X": "N D"}),
+    "phases": (loops.phases, _phases, {"x": "N", "w": "N"}),
+    "gaps": (loops.gaps, _gaps, {"x": "N", "y": "N"}),
+}
+
+
+@pytest.mark.parametrize("name", WITH_ITSELF)
+def test_differences_of_an_array_with_itself_are_those_of_the_tensor_version(name):
+    loop, tensor, shapes = WITH_ITSELF[name]
+    assert forms(loop, shapes) == forms(tensor, shapes)
+    fast, same = cr.vectorize(loop, **shapes), cr.vectorize(tensor, **shapes)
+    assert fast.text == same.text
+    assert fast.source.rpartition('"""')[2] == same.source.rpartition('"""')[2]
+    rng = np.random.default_rng(1)
+    for sizes in ({"N": 6, "D": 4}, {"N": 2, "D": 7}, {"N": 1, "D": 1}):
+        values = [rng.normal(size=[sizes[n] for n in s.split()]) for s in shapes.values()]
+        wanted = tensor(*values)
+        for result in (fast(*values), run(fast.source, loop.__name__)(*values)):
+            np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-13)
+
+
+def test_source_of_pairwise_distances():
+    fast = cr.vectorize(loops.squared_distances, X="N D")
+    assert fast.text == "Σ_d (X[n,d] − X[i,d])²"
+    assert "return ((X[:, None] - X) ** 2).sum(axis=2)" in fast.source
+
+
+def test_gradient_of_a_gaussian_kernel_is_that_of_jax():
+    jax = pytest.importorskip("jax")
+    X, G = (np.random.default_rng(2).normal(size=s) for s in ((5, 3), (5, 5)))
+
+    def kernel(X):
+        return jax.numpy.exp(-((X[:, None] - X[None]) ** 2).sum(-1))
+
+    with jax.enable_x64(True):
+        (wanted,) = jax.vjp(kernel, jax.numpy.asarray(X))[1](jax.numpy.asarray(G))
+    derivation = cr.derive(loops.gaussian_kernel, X="N D")
+    (found,) = run(derivation.source(), "backward")(X, G)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 6])
+def test_other_places_than_the_diagonal_stay_other_places(size):
+    fast = cr.vectorize(loops.gaussian_kernel_apart, X="N D")
+    X = np.random.default_rng(3).normal(size=(size, 3))
+    wanted = _gaussian_kernel(X) - np.eye(size)
+    np.testing.assert_allclose(fast(X), wanted, rtol=1e-12, atol=1e-15)
+    assert not np.diag(fast(X)).any()
+
+
+def test_what_cancels_throughout_is_left_out():
+    assert cr.vectorize(loops.telescope, x="N").text == "x[N−1] − x[0]"
+
+
 def test_vectorized_functions_keep_their_calling_convention():
     fast = cr.vectorize(loops.linear, x="N D", w="D M")
     x, w = np.ones((2, 3)), np.ones((3, 4))

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...expr.nodes import Node, Scalar
 from ...expr.walk import topological
-from .elements import Elements, PatternError, by_element
+from .elements import Elements, PatternError, Raw, by_element
 from .groups import Groups
 from .lattice import Unfit
 from .scalars import Scalars
@@ -36,22 +36,29 @@ def rerolled(roots: Sequence[Node], constants: Mapping[Node, Scalar] | None = No
     found: list[list[Node]] = []
     failed: list[PatternError] = []
     for running in (False, True):
-        try:
-            found.append(_rolled(elements, roots, running))
-        except PatternError as error:
-            failed.append(error)
-        else:
-            if not any(map(by_element, topological(found[-1]))):
+        tried = len(found)
+        for whole in (False, True):  # x[i] − x[i] is no other kind than x[i] − x[j], or nothing
+            scalars = Scalars(_raws(elements, roots), running, whole)
+            try:
+                found.append(_rolled(elements, roots, scalars))
+            except PatternError as error:
+                failed.append(error)
+            if not scalars.cancelled:
                 break
+        if any(not any(map(by_element, topological(nodes))) for nodes in found[tried:]):
+            break
     if not found:
         raise failed[0]
     return min(found, key=lambda nodes: len(topological(nodes)))
 
 
-def _rolled(elements: Elements, roots: Sequence[Node], running: bool) -> list[Node]:
+def _raws(elements: Elements, roots: Sequence[Node]) -> list[Raw]:
+    return [raw for r in roots if not elements.opaque(r) for raw in elements.array(r).flat]
+
+
+def _rolled(elements: Elements, roots: Sequence[Node], scalars: Scalars) -> list[Node]:
     loops = [root for root in roots if not elements.opaque(root)]
     raws = [elements.array(root) for root in loops]
-    scalars = Scalars([raw for array in raws for raw in array.flat], running)
     totals = [[(at, scalars.of(array[at])) for at in np.ndindex(array.shape)] for array in raws]
     groups = Groups()
     groups.enter(total for one in totals for _, total in one)

@@ -74,11 +74,15 @@ class Scalars:
     """Linear combinations of raw elements, interned.
 
     Partial sums that are used once are dissolved into the sum that continues them; with
-    ``running`` those that are used elsewhere, too (a cumulative sum needs it).
+    ``running`` those that are used elsewhere, too (a cumulative sum needs it).  Opposite addends
+    cancel; with ``whole`` they stay, so that ``x[i] − x[j]`` is of one kind on its diagonal, too.
+    ``cancelled`` tells whether any did.
     """
 
-    def __init__(self, roots: Iterable[Raw], running: bool = False) -> None:
+    def __init__(self, roots: Iterable[Raw], running: bool = False, whole: bool = False) -> None:
         self.running = running
+        self.whole = whole
+        self.cancelled = False
         self._kinds: dict[Any, int] = {}
         self._known: dict[Any, Any] = {}
         self._made: dict[Raw, Linear] = {}
@@ -111,23 +115,25 @@ class Scalars:
 
     def _sum(self, parts: Iterable[tuple[Scalar, Product]], raw: Raw) -> Linear:
         """A sum of products, equal ones collected."""
-        total: dict[Product, Scalar] = {}
+        total: dict[tuple[Product, bool], Scalar] = {}
         for coef, product in parts:
-            before = total.get(product)
-            total[product] = coef if before is None else before + coef
-        kept = tuple((c, p) for p, c in total.items() if c != 0)
+            key = product, self.whole and _below(coef)
+            before = total.get(key)
+            total[key] = coef if before is None else before + coef
+            self.cancelled |= before is not None and total[key] == 0
+        kept = tuple((c, p) for (p, _), c in total.items() if c != 0)
         if len(kept) == 1 and kept[0][0] == 1 and len(kept[0][1]) == 1:
             (only,) = kept[0][1]
             if isinstance(only, Linear):
                 return only
         dtype = raw.dtype
-        key = ("linear", dtype, tuple((scalar_key(c), p) for c, p in kept))
-        found = self._known.get(key)
+        name = ("linear", dtype, tuple((scalar_key(c), p) for c, p in kept))
+        found = self._known.get(name)
         if found is None:
             found = Linear()
             found.parts, found.dtype = kept, dtype
             kinds = frozenset((scalar_key(c), tuple(f.kind for f in p)) for c, p in kept)
-            self._enter(key, ("linear", dtype, kinds), found, raw.origin)
+            self._enter(name, ("linear", dtype, kinds), found, raw.origin)
         return found
 
     # -- one element --------------------------------------------------------------------------
@@ -239,6 +245,11 @@ class Scalars:
         if len({m.kind for m in members}) > 1 or members[0].value is not None:
             return None
         return self._reduced(op, members, raw)
+
+
+def _below(coef: Scalar) -> bool:
+    """Whether a coefficient is the negative one of a pair."""
+    return (coef.real, coef.imag) < (0, 0)
 
 
 def _ordered(roots: Iterable[Raw]) -> list[Raw]:
