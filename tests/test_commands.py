@@ -183,6 +183,23 @@ def test_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1. **The function**" in text
 
 
+@pytest.mark.parametrize("form", ["text", "latex", "markdown"])
+def test_symbols_are_explained_below_the_formulas(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = output(capsys, "derive", "X.T", "-s", "X=N,D", "-f", form, "--jacobian")
+    words = "where 𝐊[n,m] is the" if form == "text" else r"&\text{where } \mathbf{K}_{n,m}"
+    assert text.count(words) == 1
+
+
+def test_symbols_are_explained_on_the_page(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "page.html"
+    output(capsys, "explain", "X.T", "-s", "X=N,D", "-o", str(path))
+    assert "<p class='hint'>where 𝐊[n,m] is the" in path.read_text(encoding="utf-8")
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     data = json.loads(output(capsys, "explain", *LINEAR, "-f", "json", "--size", "N=8,D=4,M=2"))
     assert data["function"] == "x @ w"

@@ -18,6 +18,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.derive.checking import formula_functions
+from chainrule.formula.symbols import meanings
 from chainrule.formula.writing import Env
 from corpus import CORPUS, NAMED, Entry, rebound
 
@@ -56,9 +57,11 @@ def printed(entry: Entry) -> str:
             for form in forms:
                 structure = getattr(form, "structure", None)
                 lines.append(f"  {form}" + (f"    [{structure}]" if structure else ""))
+            lines += [f"  {meaning.text}" for meaning in meanings(forms)]
     lines += ["", "latex:"]
     for _, forms in equations(entry):
         lines += [f"  {form.left(True)} = {form.latex}" for form in forms]
+        lines += [f"  {meaning.latex}" for meaning in meanings(forms)]
     return "\n".join(lines) + "\n"
 
 

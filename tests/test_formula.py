@@ -497,3 +497,24 @@ def test_the_negative_of_a_named_sum_is_written_by_its_name():
     text = str(cr.derive(normalized, x="N D", g="D"))
     assert "R     = x − 𝟏 meanᵀ" in text
     assert "meanᵀ − x" not in text
+
+
+NORMAL = "where Φ(z) is the distribution function of the standard normal distribution"
+TRIANGLE = "where Φ(A) is the lower triangle of A with its diagonal halved"
+EXCHANGE = "where 𝐊[n,m] is the commutation matrix: 𝐊[n,m] vec(X) = vec(Xᵀ) for X (n, m)"
+
+
+def test_symbols_that_a_reader_may_not_know_are_explained_where_they_occur():
+    normal = cr.derive(lambda x: x * (1 + scipy.special.erf(x / np.sqrt(2))) / 2, x="N")
+    assert str(normal).splitlines()[-1] == f"  {NORMAL}"
+    assert r"\\ &\text{where } \Phi(z)" in normal._repr_latex_()
+    assert f"<p>{NORMAL}</p>" in normal._repr_html_()
+    triangle = cr.derive(lambda A: np.linalg.cholesky(A), A="N N")
+    assert str(triangle).count("where") == 1
+    assert str(triangle).endswith(TRIANGLE)
+    transposed = cr.derive(lambda X: X.T, X="N D")
+    assert "where" not in str(transposed)
+    assert str(transposed.jacobians).endswith(f"𝐊[N,D]\n{EXCHANGE}")
+    determinant = cr.derive(lambda X: np.linalg.slogdet(X)[1], X="N N")
+    assert str(determinant.hessians).endswith(EXCHANGE)
+    assert EXCHANGE in determinant.hessians._repr_html_()

@@ -15,6 +15,7 @@ from .notation import Indexed, Notation
 from .quantity import Quantity
 from .smallcase import SmallCase
 from .steps import Steps
+from .symbols import meanings
 from .writing import Env, latex_name
 
 __all__ = [
@@ -201,10 +202,12 @@ class Forms(dict[str, Derivative], Generic[Derivative]):
 
     def __str__(self) -> str:
         head = [f"({self.note})"] if self.note else []
-        return "\n".join([*head, *map(str, (*self.parts, *self.values()))])
+        rows: list[Definition] = [*self.parts, *self.values()]
+        return "\n".join([*head, *map(str, rows), *(m.text for m in meanings(rows))])
 
     def _repr_html_(self) -> str:
-        return equations((*self.parts, *self.values()))
+        rows: list[Definition] = [*self.parts, *self.values()]
+        return equations(rows, foot=[m.text for m in meanings(rows)])
 
 
 class Gradients(Forms[Gradient]):
@@ -230,10 +233,12 @@ class Hessians(dict[tuple[str, str], JacobianForm]):
 
     def __str__(self) -> str:
         head = [f"({self.note})"] if self.note else []
-        return "\n".join([*head, *map(str, (*self.parts, *self.values()))])
+        rows: list[Definition] = [*self.parts, *self.values()]
+        return "\n".join([*head, *map(str, rows), *(m.text for m in meanings(rows))])
 
     def _repr_html_(self) -> str:
-        return equations((*self.parts, *self.values()))
+        rows: list[Definition] = [*self.parts, *self.values()]
+        return equations(rows, foot=[m.text for m in meanings(rows)])
 
 
 class Author(Protocol):
@@ -429,9 +434,9 @@ class Derivation:
     def __str__(self) -> str:
         lines = list(self.lines())
         width = max((len(left) for left, _, _ in lines), default=0)
-        return "\n".join(
-            [self._head(), *(f"  {left:<{width}} = {right}" for left, right, _ in lines)]
-        )
+        body = [f"{left:<{width}} = {right}" for left, right, _ in lines]
+        body += [meaning.text for meaning in meanings((*self.parts, *self.gradients.values()))]
+        return "\n  ".join([self._head(), *body])
 
     __repr__ = __str__
 
@@ -444,13 +449,12 @@ class Derivation:
     def _repr_html_(self) -> str:
         value = () if self.value.name in {part.name for part in self.parts} else (self.value,)
         rows = (*self.parts, *value, *self.gradients.values())
-        return equations(rows, self._head())
+        return equations(rows, self._head(), [meaning.text for meaning in meanings(rows)])
 
     def _repr_latex_(self) -> str:
-        rows = [
-            rf"{part.left(True)} &= {part.latex}"
-            for part in (*self.parts, *self.gradients.values())
-        ]
+        parts = (*self.parts, *self.gradients.values())
+        rows = [rf"{part.left(True)} &= {part.latex}" for part in parts]
+        rows += [f"&{meaning.latex}" for meaning in meanings(parts)]
         return r"$$\begin{aligned}" + r" \\ ".join(rows) + r"\end{aligned}$$"
 
 

@@ -18,8 +18,8 @@ class Row(Protocol):
     def shape(self) -> tuple[str, ...]: ...
 
 
-def equations(rows: Iterable[Row], head: str = "") -> str:
-    """The equations one under the other, each with its shape; ``head`` above them."""
+def equations(rows: Iterable[Row], head: str = "", foot: Iterable[str] = ()) -> str:
+    """The equations one under the other, each with its shape; ``head`` above, ``foot`` below."""
     cells = "".join(
         f"<tr><td style='text-align:left'>{row.equation}</td>"
         f"<td style='text-align:left;opacity:0.7'>{escape(' × '.join(row.shape)) or 'number'}</td>"
@@ -27,4 +27,5 @@ def equations(rows: Iterable[Row], head: str = "") -> str:
         for row in rows
     )
     above = f"<p>{escape(head)}</p>" if head else ""
-    return f"{above}<table>{cells}</table>"
+    below = "".join(f"<p>{escape(line)}</p>" for line in foot)
+    return f"{above}<table>{cells}</table>{below}"

@@ -5,6 +5,7 @@ from html import escape
 
 from chainrule.formula.derivation import Definition, JacobianForm
 from chainrule.formula.mathml import mathml
+from chainrule.formula.symbols import meanings
 from chainrule.jacobian.memory import readable
 from chainrule.transforms.planning import Plan
 from chainrule.web.explanation import Explanation, stored
@@ -81,6 +82,7 @@ def _formulas(explanation: Explanation) -> str:
     indexed = "".join(_indexed(row) for row in explanation.rows())
     return (
         f"<div class='scroll'><table class='formulas'>{table}</table></div>"
+        f"{_where(explanation.rows())}"
         f"<details><summary>In index notation</summary><div class='scroll'>"
         f"<table class='formulas'>{indexed}</table></div></details>"
     )
@@ -125,7 +127,12 @@ def _forms(parts: Sequence[Definition], forms: Sequence[JacobianForm]) -> str:
         f"<td class='shape'>{escape(stored(form))} stored</td></tr>\n"
         for form in forms
     )
-    return f"<div class='scroll'><table class='formulas'>{rows}</table></div>"
+    where = _where([*parts, *forms])
+    return f"<div class='scroll'><table class='formulas'>{rows}</table></div>{where}"
+
+
+def _where(rows: Sequence[Definition]) -> str:
+    return "".join(f"<p class='hint'>{escape(m.text)}</p>" for m in meanings(rows))
 
 
 def _terms(structure: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from chainrule.formula.derivation import Definition
+from chainrule.formula.symbols import meanings
 from chainrule.formula.writing import latex_name
 from chainrule.web import Explanation
 
@@ -38,8 +39,10 @@ def escaped(text: str) -> str:
 
 
 def block(rows: Iterable[Definition]) -> str:
-    r"""Equations one under the other, without delimiters."""
+    r"""Equations one under the other, without delimiters, and what symbols in them mean."""
+    rows = list(rows)
     lines = [f"{row.left(True)} &= {row.latex}" for row in rows]
+    lines += [f"&{meaning.latex}" for meaning in meanings(rows)]
     return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
 

@@ -8,6 +8,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from chainrule.formula.derivation import Definition, JacobianForm
+from chainrule.formula.symbols import meanings
 from chainrule.web import Explanation, stored
 
 __all__ = ["print_code", "print_formulas", "print_text"]
@@ -61,8 +62,10 @@ def print_text(explanation: Explanation, console: Console) -> None:
 
 
 def print_formulas(console: Console, rows: Sequence[Definition]) -> None:
-    """`left = right   (shape)`, aligned."""
+    """`left = right   (shape)`, aligned, and what symbols in them mean."""
     _aligned(console, [(row.left(), row.text, row.shape) for row in rows])
+    for meaning in meanings(rows):
+        console.print(Text(f"  {meaning.text}", style="dim"), soft_wrap=True)
 
 
 def print_code(console: Console, source: str) -> None:

@@ -1,0 +1,74 @@
+"""Symbols that a reader may not know, and the line that says what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from typing import NamedTuple, Protocol
+
+from .linearized import Commutation
+from .notation import Apply, Halved, Notation
+
+__all__ = ["Meaning", "meanings"]
+
+
+class Meaning(NamedTuple):
+    """``where …`` as text and in LaTeX."""
+
+    text: str
+    latex: str
+
+
+class Row(Protocol):
+    """What is printed."""
+
+    @property
+    def notation(self) -> Notation: ...
+
+
+_NORMAL = Meaning(
+    "where Φ(z) is the distribution function of the standard normal distribution",
+    r"\text{where } \Phi(z) \text{ is the distribution function of the standard normal"
+    r" distribution}",
+)
+_LOWER = Meaning(
+    "where Φ(A) is the lower triangle of A with its diagonal halved",
+    r"\text{where } \Phi(A) \text{ is the lower triangle of } A \text{ with its diagonal halved}",
+)
+_UPPER = Meaning(
+    "where Φᵀ(A) is the upper triangle of A with its diagonal halved",
+    r"\text{where } \Phi^\top(A) \text{ is the upper triangle of } A \text{ with its diagonal"
+    r" halved}",
+)
+_COMMUTATION = Meaning(
+    "where 𝐊[n,m] is the commutation matrix: 𝐊[n,m] vec(X) = vec(Xᵀ) for X (n, m)",
+    r"\text{where } \mathbf{K}_{n,m} \, \operatorname{vec}(X) = \operatorname{vec}(X^\top)"
+    r" \text{ for } X \in \mathbb{R}^{n \times m}",
+)
+
+
+def meanings(rows: Iterable[Row]) -> list[Meaning]:
+    """What the symbols that occur mean, each once, in the order in which they occur."""
+    found = (_meaning(part) for row in rows for part in _parts(row.notation))
+    return list(dict.fromkeys(m for m in found if m is not None))
+
+
+def _meaning(notation: Notation) -> Meaning | None:
+    if isinstance(notation, Halved):
+        return _LOWER if notation.lower else _UPPER
+    if isinstance(notation, Apply) and notation.op == "ndtr":
+        return _NORMAL
+    return _COMMUTATION if isinstance(notation, Commutation) else None
+
+
+def _parts(notation: Notation) -> Iterator[Notation]:
+    """A notation and what it is made of."""
+    stack: list[object] = [notation]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, tuple):
+            stack.extend(reversed(part))
+        elif isinstance(part, Notation):
+            yield part
+            if is_dataclass(part):
+                stack.extend(getattr(part, f.name) for f in reversed(fields(part)))
