@@ -204,6 +204,13 @@ def test_a_hessian_with_sums_of_quadratic_forms_and_numbers():
     assert derivation.hessians["s"].text == "tr(D1)"
 
 
+def test_the_hessian_of_a_cosine():
+    """``(I − x̂ x̂ᵀ − ŷ ŷᵀ + c x̂ ŷᵀ)/(‖x‖ ‖y‖)``."""
+    text = NAMED["cosine_similarity"].derive().hessians["x", "y"].text
+    first = "((xᵀ y) x / ‖x‖² − y) yᵀ / (‖x‖ ‖y‖³)"
+    assert text == f"{first} − x xᵀ / (‖x‖³ ‖y‖) + I/(‖x‖ ‖y‖)"
+
+
 def test_hessians_by_pairs():
     derivation = cr.derive(lambda A, x: x @ A @ x, A="N N", x="N")
     assert derivation.hessians["x"].text == "A + Aᵀ"
