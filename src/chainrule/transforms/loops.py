@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..expr.bodies import closed
-from ..expr.build import cast
+from ..expr.build import cast, linear, reshape, view
 from ..expr.calls import calls
+from ..expr.draft import Draft
 from ..expr.nodes import Leaf, Node
+from ..expr.subs import affine
 from ..trace.array import as_node, is_traced, traced
 from ..trace.session import Session
 from .core import Outputs, level, outputs, settle
@@ -58,10 +60,6 @@ def _same(before: Sequence[Node], after: Sequence[Node], spec: Any, other: Any, 
                 f"{what}: leaf {number} of the carry goes in as {a.dtype}{list(a.shape)} and comes "
                 f"out as {b.dtype}{list(b.shape)}; give it that shape and dtype from the start"
             )
-
-
-def _finished(session: Session, nodes: Sequence[Node]) -> list[Any]:
-    return settle(session, nodes)
 
 
 def scan(
@@ -119,7 +117,7 @@ def scan(
         every = _block(checkpoint, count, sum(n.nbytes for n in carry), what)
         arguments = (body, carry, rows, taken, count, reverse)
         made = _run(*arguments) if every is None else _in_blocks(*arguments, every)
-    done = _finished(session, made)
+    done = settle(session, made)
     return unflatten(spec, done[: len(carry)]), ys.rebuild(done[len(carry) :])
 
 
@@ -177,8 +175,6 @@ def _in_blocks(
     every: int,
 ) -> list[Node]:
     """A loop of loops: the outer one's derivative keeps its carries, the inner runs again."""
-    from ..expr.build import reshape, view
-    from ..expr.subs import affine
 
     def part(node: Node, start: int, size: int) -> Node:
         shape = (size, *node.shape[1:])
@@ -214,10 +210,6 @@ def _in_blocks(
 
 def _stacked(first: Node, second: Node) -> Node:
     """One below the other along the first axis."""
-    from ..expr.build import linear
-    from ..expr.draft import Draft
-    from ..expr.subs import affine
-
     shape = (first.shape[0] + second.shape[0], *first.shape[1:])
 
     def placed(node: Node, start: int) -> Node:
@@ -258,7 +250,7 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
         body = type(both)(both.leaves, both.outs[1:])
         go_on = type(both)(both.leaves, both.outs[:1])
         made = list(calls("while", [*carry, *taken], (go_on, body)))
-    return unflatten(spec, _finished(session, made))
+    return unflatten(spec, settle(session, made))
 
 
 def cond(
@@ -298,7 +290,7 @@ def cond(
         cut = len(first.nodes)
         bodies = tuple(type(both)(both.leaves, outs) for outs in (both.outs[:cut], both.outs[cut:]))
         made = list(calls("cond", [cast(flag, np.dtype(bool)), *nodes, *taken], bodies))
-    return first.rebuild(_finished(session, made))
+    return first.rebuild(settle(session, made))
 
 
 def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -327,6 +319,6 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             outs = outputs(f(*unflatten(spec, inside), **kwargs))
             body, taken = closed(leaves, outs.nodes)
             made = list(calls("apply", [*nodes, *taken], (body,)))
-        return outs.rebuild(_finished(session, made))
+        return outs.rebuild(settle(session, made))
 
     return wrapped

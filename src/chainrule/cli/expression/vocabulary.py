@@ -17,26 +17,24 @@ __all__ = ["ALIASES", "ATTRIBUTES", "CONSTANTS", "FUNCTIONS", "KEYWORDS", "METHO
 Function = Callable[..., Any]
 
 
+def _along(name: str, z: Any, axis: Any) -> Any:
+    """The axis given; None for a vector; an error where it must be said."""
+    if not isinstance(axis, str):
+        return axis
+    if np.ndim(z) > 1:
+        raise ValueError(
+            f"{name} of an array with {np.ndim(z)} axes needs axis=: axis=1 along rows, "
+            "axis=0 along columns, axis=None over all elements"
+        )
+    return None
+
+
 def _softmax(z: Any, axis: Any = "missing") -> Any:
-    if isinstance(axis, str):
-        if np.ndim(z) > 1:
-            raise ValueError(
-                f"softmax of an array with {np.ndim(z)} axes needs axis=: axis=1 along rows, "
-                "axis=0 along columns, axis=None over all elements"
-            )
-        axis = None
-    return chainrule.scipy.special.softmax(z, axis=axis)
+    return chainrule.scipy.special.softmax(z, axis=_along("softmax", z, axis))
 
 
 def _log_softmax(z: Any, axis: Any = "missing") -> Any:
-    if isinstance(axis, str):
-        if np.ndim(z) > 1:
-            raise ValueError(
-                f"log_softmax of an array with {np.ndim(z)} axes needs axis=: axis=1 along rows, "
-                "axis=0 along columns, axis=None over all elements"
-            )
-        axis = None
-    return chainrule.scipy.special.log_softmax(z, axis=axis)
+    return chainrule.scipy.special.log_softmax(z, axis=_along("log_softmax", z, axis))
 
 
 def _logdet(a: Any) -> Any:
