@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from ..expr.extents import ONE, ZERO, Extent
+from .composing import coefficient
 from .evaluate import evaluate
 from .functions import style_of
-from .matrix import Matrices, NoMatrixForm, coefficient
+from .matrix import Matrices, NoMatrixForm
 from .notation import Indexed, Literal
 from .quantity import (
     Add,

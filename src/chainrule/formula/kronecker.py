@@ -15,9 +15,10 @@ import itertools
 from collections.abc import Sequence
 
 from ..expr.extents import ONE, ZERO
+from .composing import coefficient, hadamard, multiply, scaled, transpose
 from .costs import size
 from .linearized import Commutation, Kronecker, Vec
-from .matrix import Matrices, NoMatrixForm, coefficient, hadamard, multiply, scaled, transpose
+from .matrix import Matrices, NoMatrixForm
 from .notation import Diag, Identity, Literal, Notation, Plus
 from .quantity import Add, Factor, Prod, Quantity
 from .work import Work

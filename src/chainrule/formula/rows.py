@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .composing import transpose
 from .linearized import Kronecker, Vec
-from .matrix import transpose
 from .notation import (
     Apply,
     Diag,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..expr.extents import ONE, Extent
 from .quantity import Factor, Index, Num, Prod, Quantity, Shape, labels_in, map_labels
 
-__all__ = ["Work", "distinct", "spans"]
+__all__ = ["Work", "distinct", "is_plain", "spans"]
 
 
 class Work:
@@ -134,3 +134,8 @@ def spans(part: Prod) -> bool:
         else not s.parts and part.shape[axis] == ONE
         for axis, s in enumerate(part.out)
     )
+
+
+def is_plain(part: Prod) -> bool:
+    """Whether a product is nothing but its factors: no number, no condition, no sum."""
+    return part.coef == ONE and not part.constraints and not part.summed
