@@ -1,40 +1,24 @@
-"""Modules: forward, backward and their like, put together from lowered bodies."""
+"""What the functions of emitted modules consist of: lowered bodies, statements, the module."""
 
 from __future__ import annotations
 
 import ast
-import keyword
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ..quantity import Quantity
-from .body import WIDTH, Body, Line
-from .jax_target import JaxTarget
+from .body import Body
+from .identifiers import identifier, plain_identifier
 from .lowering import Lowering
-from .numpy_target import NumpyTarget
 from .program import Named, Program
 from .syntax import Expr, name, names_in, written
 from .target import SourceError, Target
-from .torch_target import TorchTarget
+from .text import broken, commented, data, docstring
 
-__all__ = ["BACKENDS", "PARTS", "Backend", "Style", "emit"]
-
-Backend: TypeAlias = Literal["numpy", "jax", "torch"]
-Style: TypeAlias = Literal["function", "autograd"]
-
-TARGETS: dict[str, type[Target]] = {
-    "numpy": NumpyTarget,
-    "jax": JaxTarget,
-    "torch": TorchTarget,
-}
-BACKENDS = tuple(TARGETS)
-PARTS = ("forward", "backward", "jacobian", "hessian")
+__all__ = ["Bodies", "Module"]
 
 _RESERVED = (
     "np jnp jax torch special linalg forward forward_saving backward jacobian hessian saved ctx len"
@@ -46,26 +30,8 @@ _TOO_LARGE = (
 )
 
 
-def emit(program: Program, backend: str, style: str, parts: Sequence[str]) -> str:
-    """The text of a module.
-
-    Raises SourceError for what the backend cannot do, ValueError for unknown names.
-    """
-    if backend not in TARGETS:
-        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
-    if style not in ("function", "autograd"):
-        raise ValueError(f"unknown style {style!r}; there are function, autograd")
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown or not parts:
-        raise ValueError(f"parts={tuple(parts)}; there are {', '.join(PARTS)}")
-    if style == "autograd" and backend == "numpy":
-        raise ValueError('style="autograd" needs backend="jax" or "torch"')
-    writer = _Module(program, TARGETS[backend])
-    return writer.autograd() if style == "autograd" else writer.functions(parts)
-
-
 @dataclass
-class _Bodies:
+class Bodies:
     """A function's statements and results, and what it takes from the forward pass."""
 
     body: Body
@@ -73,26 +39,28 @@ class _Bodies:
     saved: list[str]
 
 
-class _Module:
+class Module:
+    """Bodies and statements of one program's functions; the styles put them together."""
+
     def __init__(self, program: Program, target: type[Target]) -> None:
         self.program = program
         self.used: set[str] = set()
         taken = set(_RESERVED.split())
-        self.symbols = {s: _identifier(s, taken) for s, _ in program.arguments}
+        self.symbols = {s: identifier(s, taken) for s, _ in program.arguments}
         names = dict.fromkeys(e for _, shape in program.arguments for e in shape if not e.isdigit())
-        self.idents = {n: _identifier(n, taken) for n in names}
+        self.idents = {n: identifier(n, taken) for n in names}
         for symbol in program.constants:
-            self.symbols[symbol] = _identifier(symbol, taken)
+            self.symbols[symbol] = identifier(symbol, taken)
         if program.arriving is not None:
-            self.symbols[program.arriving[0]] = _identifier(program.arriving[0], taken)
+            self.symbols[program.arriving[0]] = identifier(program.arriving[0], taken)
         self.variables: dict[Quantity, str] = {}
         self.named: dict[Quantity, Named] = {}
         for part in program.parts:
-            self.variables[part.quantity] = _identifier(part.name, taken)
+            self.variables[part.quantity] = identifier(part.name, taken)
             self.named[part.quantity] = part
         value = program.value
         if value.quantity not in self.variables and value.quantity.children:
-            self.variables[value.quantity] = _identifier(value.name, taken)
+            self.variables[value.quantity] = identifier(value.name, taken)
             self.named[value.quantity] = value
         self.taken = taken
         self.kinds = {s: np.asarray(a).dtype.kind for s, a in program.constants.items()}
@@ -132,7 +100,7 @@ class _Module:
         expr = lowering.full(q, found, like, boolean=q in self.variables)
         shape = f"({', '.join(named.shape)}{',' if len(named.shape) == 1 else ''})"
         comment = f"{named.formula}   {shape}" if named.shape else named.formula
-        if isinstance(expr, ast.Name) and expr.id in lowering.scatters and uses[q] <= 1:
+        if isinstance(expr, ast.Name) and expr.id in lowering.placing.scatters and uses[q] <= 1:
             lowering.body.renamed(expr.id, target, comment)
         else:
             lowering.body.assign(target, expr, comment)
@@ -143,7 +111,7 @@ class _Module:
                 self._assign(lowering, self.named[q], self.variables[q], None, uses)
                 lowering.bind(q, self.variables[q])
 
-    def forward(self, indent: int = 4) -> _Bodies:
+    def forward(self, indent: int = 4) -> Bodies:
         """The forward pass: its last result is the value."""
         lowering = self._lowering(indent)
         value = self.program.value.quantity
@@ -154,9 +122,9 @@ class _Module:
         else:
             result = lowering.full(value, lowering.value(value, uses))
         lowering.body.pruned(names_in(result) | {self.variables[q] for q in self.forward_parts})
-        return _Bodies(lowering.body, [result], [])
+        return Bodies(lowering.body, [result], [])
 
-    def derived(self, results: Sequence[Named], indent: int = 4) -> _Bodies:
+    def derived(self, results: Sequence[Named], indent: int = 4) -> Bodies:
         """Derivatives, given what the forward pass has named."""
         lowering = self._lowering(indent)
         roots = [r.quantity for r in results]
@@ -169,15 +137,15 @@ class _Module:
         self._parts(lowering, reached, uses)
         exprs: list[Expr] = []
         for result in results:
-            target = lowering.body.fresh(_plain_identifier(result.name))
+            target = lowering.body.fresh(plain_identifier(result.name))
             like = self.symbols[result.like] if result.like is not None else None
             self._assign(lowering, result, target, like, uses)
             exprs.append(name(target))
         lowering.body.pruned({n for e in exprs for n in names_in(e)})
-        return _Bodies(lowering.body, exprs, [self.variables[q] for q in saved])
+        return Bodies(lowering.body, exprs, [self.variables[q] for q in saved])
 
-    # -- text ---------------------------------------------------------------------------------
-    def _constants(self, used: set[str], indent: str) -> list[str]:
+    # -- statements -----------------------------------------------------------------------------
+    def constants(self, used: set[str], indent: str) -> list[str]:
         """Captured arrays, in the dtype (and on the device) of the arguments."""
         lines = []
         for symbol, array in self.program.constants.items():
@@ -190,7 +158,7 @@ class _Module:
                 used |= names_in(expr)
         return lines
 
-    def _sizes(self, used: set[str], indent: str, at: str = "") -> list[str]:
+    def sizes(self, used: set[str], indent: str, at: str = "") -> list[str]:
         """``N, D = x.shape`` for the names that are used."""
         lines: list[str] = []
         known: set[str] = set()
@@ -226,29 +194,29 @@ class _Module:
             f'{indent}    raise ValueError(f"this holds for {holds} only, not for {given}")',
         ]
 
-    def _statements(
+    def statements(
         self, body: Body, results: Sequence[Expr], indent: str, guarded: bool = True
     ) -> list[str]:
         used = body.used() | {n for e in results for n in names_in(e)}
-        constants = self._constants(used, indent)
+        constants = self.constants(used, indent)
         guard = self._guard(indent) if guarded else []
         used |= {self.idents[w] for w in self.program.condition.split()[::2] if guarded}
-        lines = self._sizes(used, indent) + guard + constants
+        lines = self.sizes(used, indent) + guard + constants
         for line in body.lines:
-            lines += _commented(line, indent)
+            lines += commented(line, indent)
         return lines
 
-    def _head(self, function: str, arguments: Sequence[str], indent: str = "") -> list[str]:
+    def head(self, function: str, arguments: Sequence[str], indent: str = "") -> list[str]:
         one = f"{indent}def {function}({', '.join(arguments)}):"
-        return _broken(one, f"{indent}def {function}(", arguments, "):", indent)
+        return broken(one, f"{indent}def {function}(", arguments, "):", indent)
 
-    def _arguments(self) -> list[str]:
+    def arguments(self) -> list[str]:
         return [self.symbols[s] for s, _ in self.program.arguments]
 
-    def _arriving(self) -> list[str]:
+    def arriving(self) -> list[str]:
         return [self.symbols[self.program.arriving[0]]] if self.program.arriving else []
 
-    def _module(self, blocks: list[list[str]]) -> str:
+    def text(self, blocks: list[list[str]]) -> str:
         text = "\n".join(line for block in blocks for line in block)
         heads = self._roots(text)
         helpers = [code for name_, code in self.target.helpers.items() if name_ in heads]
@@ -272,8 +240,8 @@ class _Module:
                         most=_MOST_WRITTEN,
                     )
                 )
-            constants += _data(f"{self.symbols[symbol]}_DATA", array.tolist())
-        pieces = [_docstring(self.program.header, "")] if self.program.header else []
+            constants += data(f"{self.symbols[symbol]}_DATA", array.tolist())
+        pieces = [docstring(self.program.header, "")] if self.program.header else []
         pieces.append([*own, *rest])
         text_blocks = ["\n".join(piece) for piece in pieces if piece]
         if constants:
@@ -284,47 +252,7 @@ class _Module:
     def _roots(self, text: str) -> set[str]:
         return {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
 
-    # -- style "function" ---------------------------------------------------------------------
-    def functions(self, parts: Sequence[str]) -> str:
-        program = self.program
-        arguments = self._arguments()
-        arriving = self._arriving()
-        derived: list[tuple[str, list[str], list[Named]]] = []
-        if "backward" in parts:
-            derived.append(("backward", [*arguments, *arriving], program.gradients))
-        if "jacobian" in parts:
-            if not program.jacobians:
-                raise ValueError(f"there are no Jacobians of {program.function} to emit")
-            derived.append(("jacobian", arguments, program.jacobians))
-        if "hessian" in parts:
-            if not program.hessians:
-                raise ValueError(
-                    f"there is no Hessian of {program.function} to emit: its value is no number"
-                )
-            derived.append(("hessian", arguments, [h for row in program.hessians for h in row]))
-        bodies = [(f, given, named, self.derived(named)) for f, given, named in derived]
-        saved = list(dict.fromkeys(s for *_, b in bodies for s in b.saved))
-        blocks = self._forward_functions(saved) if "forward" in parts or saved else []
-        for function, given, named, found in bodies:
-            optional = self._optional(found.saved, saved) if function == "backward" else None
-            lines = self._head(function, [*given, f"{optional}=None"] if optional else given)
-            lines += _docstring(self._about(function, optional), "    ")
-            lines += self._restored(found.saved, saved, arguments, optional)
-            lines += self._statements(found.body, found.results, "    ")
-            lines += self._returned(function, found.results, named)
-            blocks.append(lines)
-        return self._module(blocks)
-
-    def _value_name(self) -> str | None:
-        return self.variables.get(self.program.value.quantity)
-
-    def _optional(self, needed: list[str], saved: list[str]) -> str | None:
-        """The parameter by which backward takes what the forward pass has computed already."""
-        if not needed:
-            return None
-        return needed[0] if saved == [self._value_name()] else "saved"
-
-    def _about(self, function: str, optional: str | None) -> str:
+    def about(self, function: str, optional: str | None) -> str:
         given = ", ".join(self.symbols[g.like or g.name] for g in self.program.gradients)
         if function == "backward":
             if self.program.arriving is None:
@@ -344,251 +272,7 @@ class _Module:
             return f"The Jacobians by {given}: axes of {first}, then of {then}."
         return f"The Hessian by {given}: rows of blocks, axes of the first, then of the second."
 
-    def _returned(
-        self, function: str, results: Sequence[Expr], named: Sequence[Named]
-    ) -> list[str]:
-        texts = [written(r) for r in results]
-        if function == "hessian":
-            width = len(self.program.hessians)
-            rows = [texts[i * width : (i + 1) * width] for i in range(width)]
-            texts = [f"({', '.join(row)}{',' if width == 1 else ''})" for row in rows]
-        return _return(texts, "    ")
-
-    def _forward_functions(self, saved: list[str]) -> list[list[str]]:
-        arguments = self._arguments()
-        found = self.forward()
-        lines = self._statements(found.body, found.results, "    ")
-        (result,) = found.results
-        text = written(result)
-        about = _docstring(self._value_about(), "    ")
-        if not saved or saved == [self._value_name()]:
-            return [[*self._head("forward", arguments), *about, *_returning(lines, text, "    ")]]
-        call = f"forward_saving({', '.join(arguments)})"
-        return [
-            [*self._head("forward", arguments), *about, f"    return {call}[0]"],
-            [
-                *self._head("forward_saving", arguments),
-                *_docstring("The value, and what the derivatives use of its computation.", "    "),
-                *lines,
-                *_return([text, f"({', '.join(saved)}{',' if len(saved) == 1 else ''})"], "    "),
-            ],
-        ]
-
-    def _value_about(self) -> str:
+    def value_about(self) -> str:
         value = self.program.value
         shape = f", of shape ({', '.join(value.shape)})" if value.shape else ""
         return f"The value {value.name}{shape}."
-
-    def _restored(
-        self, needed: list[str], saved: list[str], arguments: list[str], optional: str | None
-    ) -> list[str]:
-        """``y, h = saved``: computed anew unless they are given."""
-        if not needed:
-            return []
-        given = ", ".join(arguments)
-        if saved == [self._value_name()]:
-            call = f"{needed[0]} = forward({given})"
-            if optional:
-                return [f"    if {needed[0]} is None:", f"        {call}"]
-            return [f"    {call}"]
-        call = f"forward_saving({given})[1]"
-        targets = [s if s in needed else "_" for s in saved]
-        unpacked = f"{', '.join(targets)}" if len(targets) > 1 else f"({targets[0]},)"
-        if not optional:
-            return [f"    {unpacked} = {call}"]
-        return [
-            "    if saved is None:",
-            f"        saved = {call}",
-            f"    {unpacked} = saved",
-        ]
-
-    # -- style "autograd" ---------------------------------------------------------------------
-    def autograd(self) -> str:
-        program = self.program
-        have = {g.like: g for g in program.gradients}
-        complete = all(s in have for s, _ in program.arguments)
-        if self.target.name == "torch":
-            return self._torch(have)
-        if not complete:
-            raise SourceError(
-                "jax.custom_vjp gives the gradients of all arguments: derive without wrt="
-            )
-        return self._jax()
-
-    def _jax(self) -> str:
-        arguments, found = self._arguments(), self.derived(self.program.gradients)
-        forward = self.forward()
-        (value,) = forward.results
-        lines = self._statements(forward.body, forward.results, "    ")
-        used = found.body.used() | {n for e in found.results for n in names_in(e)}
-        used |= {n for line in self._constants(set(used), "") for n in _words(line)}
-        used |= {n for line in self._sizes(used, "") for n in _words(line)}
-        kept = [a for a in arguments if a in used] + found.saved
-        packed = f"({', '.join(kept)}{',' if len(kept) == 1 else ''})"
-        arriving = self._arriving() or [self._spare("G")]
-        results = found.results
-        body = self._statements(found.body, results, "    ", guarded=False)
-        texts = [written(r) for r in results]
-        if self.program.arriving is None:
-            texts = [f"{arriving[0]} * {t}" for t in texts]
-        restored = []
-        if kept:
-            unpacked = ", ".join(kept) if len(kept) > 1 else f"({kept[0]},)"
-            restored = [f"    {unpacked} = saved"]
-        about = _docstring(self._value_about(), "    ")
-        blocks = [
-            [
-                "@jax.custom_vjp",
-                *self._head("forward", arguments),
-                *about,
-                *_returning(lines, written(value), "    "),
-            ],
-            [
-                *self._head("forward_saving", arguments),
-                *_docstring("The value, and what the backward pass uses.", "    "),
-                *lines,
-                *_return([written(value), packed], "    "),
-            ],
-            [
-                *self._head("backward", ["saved", *arriving]),
-                *_docstring(self._about("backward", None), "    "),
-                *restored,
-                *body,
-                *_return(texts, "    "),
-                "",
-                "",
-                "forward.defvjp(forward_saving, backward)",
-            ],
-        ]
-        return self._module(blocks)
-
-    def _spare(self, stem: str) -> str:
-        return _identifier(stem, set(self.taken))
-
-    def _torch(self, have: dict[str | None, Named]) -> str:
-        deep = 8 * " "
-        arguments = self._arguments()
-        found = self.derived(self.program.gradients, indent=8)
-        forward = self.forward(indent=8)
-        (value,) = forward.results
-        used = found.body.used() | {n for e in found.results for n in names_in(e)}
-        used |= {n for line in self._constants(set(used), "") for n in _words(line)}
-        used |= {n for line in self._sizes(used, "") for n in _words(line)}
-        kept = [a for a in arguments if a in used] + found.saved
-        value_name = written(value)
-        inner = [s for s in found.saved if s != value_name]
-        arriving = self._arriving() or [self._spare("G")]
-        texts = {g.like: written(r) for g, r in zip(have.values(), found.results, strict=True)}
-        scale = f"{arriving[0]} * " if self.program.arriving is None else ""
-        returned = [scale + texts[s] if s in texts else "None" for s, _ in self.program.arguments]
-        class_name = _class_name(self.program.function)
-        lines = [f"class {class_name}(torch.autograd.Function):"]
-        lines += _docstring(f"{self._value_about()[:-1]}, with its backward pass.", "    ")
-        lines += ["", "    @staticmethod", *self._head("forward", ["ctx", *arguments], "    ")]
-        lines += self._statements(forward.body, forward.results, deep)
-        if kept:
-            lines += _call_lines("ctx.save_for_backward", kept, deep)
-        lines += [f"{deep}return {value_name}", "", "    @staticmethod"]
-        if inner:  # saved intermediates carry no graph: a second derivative would be wrong
-            lines.append("    @torch.autograd.function.once_differentiable")
-        lines += self._head("backward", ["ctx", *arriving], "    ")
-        if kept:
-            unpacked = ", ".join(kept) if len(kept) > 1 else f"({kept[0]},)"
-            lines.append(f"{deep}{unpacked} = ctx.saved_tensors")
-        lines += self._statements(found.body, found.results, deep, guarded=False)
-        lines += _return(returned, deep) if len(returned) > 1 else [f"{deep}return {returned[0]}"]
-        call = [
-            *self._head("forward", arguments),
-            *_docstring(self._value_about(), "    "),
-            f"    return {class_name}.apply({', '.join(arguments)})",
-        ]
-        return self._module([lines, call])
-
-
-# -- text -----------------------------------------------------------------------------------------
-def _words(line: str) -> set[str]:
-    return set(re.findall(r"[^\W\d]\w*", line))
-
-
-def _plain_identifier(text: str) -> str:
-    """A symbol as an identifier: ``params.w1`` as ``params_w1``."""
-    text = unicodedata.normalize("NFKC", text)
-    text = "".join(c if ("a" + c).isidentifier() else "_" for c in text).rstrip("_") or "v"
-    if not text.isidentifier() or keyword.iskeyword(text):
-        text = f"{text}_" if keyword.iskeyword(text) else f"_{text}"
-    return text
-
-
-def _identifier(text: str, taken: set[str]) -> str:
-    """An identifier for a symbol that is none yet; it is taken from now on."""
-    found = _plain_identifier(text)
-    while found in taken:
-        found += "_"
-    taken.add(found)
-    return found
-
-
-def _class_name(function: str) -> str:
-    words = _plain_identifier(function).strip("_").split("_")
-    name_ = "".join(word[:1].upper() + word[1:] for word in words if word)
-    return name_ if name_.isidentifier() and name_ not in ("Lambda", "Forward") else "Function"
-
-
-def _commented(line: Line, indent: str) -> list[str]:
-    text = indent + line.text
-    if not line.comment:
-        return [text]
-    if len(text) + 4 + len(line.comment) <= WIDTH:
-        return [f"{text}  # {line.comment}"]
-    room = WIDTH - len(indent) - 2
-    return [*(f"{indent}# {part}" for part in wrap(line.comment, room)), text]
-
-
-def _docstring(text: str, indent: str) -> list[str]:
-    if len(text) + len(indent) + 6 <= WIDTH:
-        return [f'{indent}"""{text}"""']
-    first, *rest = wrap(text, WIDTH - len(indent) - 6)
-    return [f'{indent}"""{first}', *(indent + line for line in rest), f'{indent}"""']
-
-
-def _broken(one: str, head: str, items: Sequence[str], tail: str, indent: str) -> list[str]:
-    """A bracket on one line, else its items on one line, else one a line."""
-    if len(one) <= WIDTH:
-        return [one]
-    inner = f"{indent}    {', '.join(items)}"
-    if len(inner) <= WIDTH:
-        return [head, inner, f"{indent}{tail}"]
-    return [head, *(f"{indent}    {item}," for item in items), f"{indent}{tail}"]
-
-
-def _call_lines(function: str, items: Sequence[str], indent: str) -> list[str]:
-    one = f"{indent}{function}({', '.join(items)})"
-    return _broken(one, f"{indent}{function}(", items, ")", indent)
-
-
-def _return(texts: Sequence[str], indent: str) -> list[str]:
-    joined = ", ".join(texts)
-    one = f"{indent}return ({joined},)" if len(texts) == 1 else f"{indent}return {joined}"
-    if len(one) <= WIDTH:
-        return [one]
-    return [f"{indent}return (", *(f"{indent}    {t}," for t in texts), f"{indent})"]
-
-
-def _returning(lines: Sequence[str], text: str, indent: str) -> list[str]:
-    """The statements and what is returned; ``y = …`` at the end is what is returned."""
-    head = f"{indent}{text} = "
-    if not lines or not lines[-1].startswith(head):
-        return [*lines, f"{indent}return {text}"]
-    last = f"{indent}return {lines[-1][len(head) :]}"
-    code, mark, comment = last.partition("  # ")
-    if mark and len(last) > WIDTH:
-        return [*lines[:-1], f"{indent}# {comment}", code]
-    return [*lines[:-1], last]
-
-
-def _data(ident: str, value: Any) -> list[str]:
-    """Nested lists, as many numbers a line as fit."""
-    one = f"{ident} = {value!r}"
-    if len(one) <= WIDTH:
-        return [one]
-    return ["# fmt: off", *wrap(one, WIDTH, break_long_words=False), "# fmt: on"]

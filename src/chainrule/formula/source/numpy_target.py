@@ -1,18 +1,22 @@
-"""NumPy (and SciPy's special functions) as a target of emitted code."""
+"""NumPy (and SciPy's special functions) as a target of emitted code.
+
+JAX writes all but a few names the same way, so its target inherits this one: templates say ``np``
+for the library.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from .syntax import Expr, call, literal, method, name, tuple_of
+from .syntax import Expr, literal, method, name, tuple_of
 from .target import Target
 
 __all__ = ["NumpyTarget"]
 
 _SAME = (
     "exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan sinh cosh tanh "
-    "arcsinh arccosh arctanh sinc sqrt cbrt sign floor ceil trunc rint abs angle isnan isinf "
+    "arcsinh arccosh arctanh sinc sqrt cbrt sign floor ceil trunc rint abs angle imag isnan isinf "
     "isfinite signbit logical_not"
 )
 _PAIRS = (
@@ -35,7 +39,6 @@ class NumpyTarget(Target):
         **{op: f"np.{op}(a, b)" for op in _PAIRS.split()},
         **{op: f"special.{op}(a)" for op in _SPECIAL.split()},
         "root": "np.sqrt(a)",
-        "imag": "np.imag(a)",
         "xlogy": "special.xlogy(a, b)",
         "xlog1py": "special.xlog1py(a, b)",
         "polygamma": "special.polygamma(p, a)",
@@ -96,7 +99,7 @@ def recurrence(a, b, reverse):
     def whole(self, op: str, args: Sequence[Expr], params: Sequence[object]) -> Expr:
         if op == "pinv":
             bounds = [literal(p) for p in params if isinstance(p, float)]
-            return call("np.linalg.pinv", *args, *bounds)
+            return self.call("linalg.pinv", *args, *bounds)
         if op in ("amax", "amin", "prod", "any", "all"):
             (count,) = params
             assert isinstance(count, int)
@@ -109,5 +112,5 @@ def recurrence(a, b, reverse):
         where = index[0] if len(index) == 1 else tuple_of(index)
         return (
             self.full(shape, literal(0)),
-            lambda target: call("np.add.at", name(target), where, value),
+            lambda target: self.call("add.at", name(target), where, value),
         )
