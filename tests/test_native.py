@@ -476,3 +476,10 @@ def test_large_products_of_a_matrix_and_a_vector(shape, dtype):
     ):
         found = cr.compile(f, backend="native")(*args)
         np.testing.assert_allclose(found, f(*args), rtol=1e-4 if dtype is np.float32 else 1e-12)
+
+
+def test_scalars_of_numpy_are_read_at_every_call():
+    """``np.sqrt(d)`` of a plain number is a NumPy scalar: it has no memory to read."""
+    scale = np.sqrt(3)
+    found = agree(cr.grad(lambda x: np.sum(np.tanh(x / scale))), np.ones(4))
+    np.testing.assert_allclose(found(np.ones(4)), (1 - np.tanh(1 / scale) ** 2) / scale)

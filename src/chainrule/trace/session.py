@@ -77,7 +77,8 @@ class Session:
             return found[1]
         leaf = self.new_leaf(array.shape, _native(array.dtype))
         self.captured[id(array)] = (array, leaf)
-        self.bindings[leaf] = array
+        # NumPy's scalars have no memory that native code could read
+        self.bindings[leaf] = np.asarray(array) if isinstance(array, np.generic) else array
         return leaf
 
     # -- levels -------------------------------------------------------------------------------
