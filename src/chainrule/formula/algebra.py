@@ -10,7 +10,8 @@ flatten         a + (b + c), a · (b · c)                          one sum, one
 expand          y (1 − p) − (1 − y) p                             y − p: where it gets shorter
 common factor   a b + a c                                         a (b + c)
 reciprocals     1/(1 + exp(−z))                                   σ(z)
-softmax, …      see :mod:`.patterns`
+softmax, …      see :mod:`.patterns`, :mod:`.normalized`
+known products  see :mod:`.known`
 ==============  ================================================  ================================
 
 Quantities in ``kept`` bear a name of the user's (or are shared): they are not dissolved.
@@ -23,6 +24,7 @@ from fractions import Fraction
 
 from ..expr.extents import ONE, Extent
 from . import patterns
+from .elementary import simplify_function
 from .keeping import is_zero
 from .products import Products
 from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Shape, is_view, ordered
@@ -83,7 +85,7 @@ class Algebra(Products):
             applied = self.fun(op, (inner,), inner.shape, params)
             extents = dict(enumerate(outer.extents))
             return self.prod(ONE, extents, [(applied, subs)], outer.out, (), shape)
-        found = patterns.simplify_function(self, op, args, shape, params)
+        found = simplify_function(self, op, args, shape, params)
         return found if found is not None else Fun(op, args, shape, params)
 
     def _is_pure_view(self, part: Prod) -> bool:

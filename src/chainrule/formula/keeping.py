@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from ..expr.extents import ONE, Extent
-from . import patterns
+from .canonical import canonical
 from .measure import Measure
 from .quantity import Add, Factor, Index, Num, Pow, Prod, Quantity, Shape, is_view
 from .symmetry import Symmetries
@@ -53,7 +53,7 @@ class Keeping(Measure, ABC):
         if isinstance(quantity, Pow) and quantity.exponent.denominator > 1:
             self._roots.setdefault(quantity.base, quantity)
         if isinstance(quantity, Prod) and not is_view(quantity):
-            key = patterns.canonical(quantity, self.symmetric, scaled=False)
+            key = canonical(quantity, self.symmetric, scaled=False)
             self._products.setdefault(key, quantity)
         if named and isinstance(quantity, Prod) and len(quantity.factors) > 1:
             whole = tuple(range(len(quantity.extents)))
@@ -63,7 +63,7 @@ class Keeping(Measure, ABC):
     def _ratios(self, parts: Sequence[tuple[Extent, Quantity]]) -> tuple[Extent, object]:
         """The first coefficient (by age), and the parts relative to it."""
         keys = sorted(
-            ((patterns.canonical(q, self.symmetric), c, q) for c, q in parts),
+            ((canonical(q, self.symmetric), c, q) for c, q in parts),
             key=lambda p: p[2].uid,
         )
         head = keys[0][1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..expr.extents import ONE, Extent
-from .patterns import canonical
+from .canonical import canonical
 from .quantity import Add, Index, Prod, Quantity, zero
 from .work import Work
 

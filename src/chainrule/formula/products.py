@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from ..expr.extents import ONE, ZERO, Extent
-from . import patterns
+from .canonical import canonical, unordered
 from .keeping import is_zero
+from .normalized import is_normalized
 from .quantity import (
     Add,
     Factor,
@@ -61,7 +62,7 @@ class Products(Sums):
                     self._opens(q, len(work.factors) == 1 and not work.summed())
                     or self._merges(q, subs, work)
                     or self._cancels(q, work)
-                    or (q not in self.named and patterns.is_normalized(q, subs, work))
+                    or (q not in self.named and is_normalized(q, subs, work))
                 )
                 and work.inline(position)
             ):
@@ -96,7 +97,7 @@ class Products(Sums):
         """A product that is kept already, up to the order of factors and a number in front."""
         if not isinstance(result, Prod) or result in self.kept or is_view(result):
             return result
-        known = self._products.get(patterns.canonical(result, self.symmetric, scaled=False))
+        known = self._products.get(canonical(result, self.symmetric, scaled=False))
         if known is None or known is result:
             return result
         labels = tuple(range(known.ndim))
@@ -152,7 +153,7 @@ class Products(Sums):
             for label in labels_in(sub):
                 number.setdefault(label, len(number))
         work.factors = [
-            (q, patterns.unordered(subs, number)) if self.symmetric(q) else (q, subs)
+            (q, unordered(subs, number)) if self.symmetric(q) else (q, subs)
             for q, subs in work.factors
         ]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from ..expr.extents import ONE, Extent
-from . import patterns
+from .canonical import canonical
 from .keeping import Keeping, is_zero
 from .quantity import Add, Factor, Num, Prod, Quantity, Shape, labels_in, zero
 from .work import Work, is_plain, spans
@@ -90,7 +90,7 @@ class Sums(Keeping):
     ) -> list[tuple[Extent, Quantity]]:
         total: dict[object, tuple[Extent, Quantity]] = {}
         for coef, part in parts:
-            key = patterns.canonical(self._written_out(part), self.symmetric)
+            key = canonical(self._written_out(part), self.symmetric)
             if key in total:
                 coef = total[key][0] + coef
                 part = total[key][1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .patterns import canonical
+from .canonical import canonical
 from .quantity import Add, Fun, Pow, Prod, Quantity, Sym, ordered
 
 __all__ = ["Symmetries"]
