@@ -84,6 +84,7 @@ class _Writer:
         self.latex = latex
         self.names: dict[int, str] = {}
         self.used: set[str] = set()
+        self.reach: dict[int, set[Extent]] = {}  # how far axes let a label run
 
     def label(self, extent: Extent, letter: str | None = None) -> int:
         number = len(self.names)
@@ -100,7 +101,7 @@ class _Writer:
         if name is None and isinstance(q, Sym):
             name = q.name
         if name is not None:
-            return self._entry(latex_name(name) if self.latex else name, at)
+            return self._entry(latex_name(name) if self.latex else name, at, q.shape)
         if isinstance(q, Num):
             return Literal(q.value).write(self.latex)
         if isinstance(q, Add):
@@ -112,14 +113,33 @@ class _Writer:
         assert isinstance(q, Prod)
         return self._product(q, at)
 
-    def _entry(self, name: str, at: tuple[Index, ...]) -> Written:
+    def _entry(self, name: str, at: tuple[Index, ...], shape: tuple[Extent, ...] = ()) -> Written:
         if not at:
             return Written(name)
+        for index, extent in zip(at, shape, strict=False):
+            self._reaches(index, extent)
         inside = ",".join(self.index(i) for i in at)
         if self.latex:
             base = f"({name})" if "_" in name else name
             return Written(f"{base}_{{{inside}}}")
         return Written(f"{name}[{inside}]")
+
+    def _reaches(self, index: Index, extent: Extent) -> None:
+        """Note how far an axis of this extent lets the label of an index run."""
+        if isinstance(index, int):
+            self.reach.setdefault(index, set()).add(extent)
+        elif len(index.parts) == 1:
+            ((coef, key),) = index.parts
+            if isinstance(key, int):
+                last = index.const / -coef if coef.negative else (extent - 1 - index.const) / coef
+                self.reach.setdefault(key, set()).add(last + 1)
+
+    def _ranged(self, label: int, extent: Extent) -> str:
+        """The letter of a sum, with its range where the arrays under it do not show that."""
+        letter = self.names[label]
+        if extent in self.reach.get(label, ()):
+            return letter
+        return f"{letter} < {self._number(extent)}"
 
     def index(self, index: Index) -> str:
         """An index as text."""
@@ -240,8 +260,8 @@ class _Writer:
                     self.element(a, tuple(self.label(e, "·") for e in a.shape)).text for a in q.args
                 )
                 text = (style.latex if self.latex else style.text).replace("⟨⟩", inner)
-                return self._entry(text, at)
-            return self._entry(whole.write(self.latex).within(ATOM, self.latex), at)
+                return self._entry(text, at, q.shape)
+            return self._entry(whole.write(self.latex).within(ATOM, self.latex), at, q.shape)
         style = style_of(q.op, q.params)
         level = HADAMARD if style.binds != ATOM else ADD
         texts = [self.element(a, at if a.shape else ()).within(level, self.latex) for a in q.args]
@@ -277,12 +297,12 @@ class _Writer:
                 brackets += self._range(here, q.shape[axis], shift, sign, q.extents[inner])
             elif isinstance(sub, int) or sub.parts or q.shape[axis] != ONE:
                 pending.append((here, sub))
-        summed: list[int] = []
+        summed: dict[int, Extent] = {}
 
         def fresh(label: int) -> None:
             if label not in mapping:
                 mapping[label] = number = self.label(q.extents[label])
-                summed.append(number)
+                summed[number] = q.extents[label]
 
         for here, sub in list(pending):
             freed = _freed(sub, mapping, q.extents)
@@ -316,11 +336,13 @@ class _Writer:
         body = self._scaled(q.coef, parts)
         if not summed:
             return body
-        letters = ",".join(self.names[k] for k in summed)
+        ranged = [self._ranged(k, extent) for k, extent in summed.items()]
+        plain = ranged == [self.names[k] for k in summed]
+        letters = ("," if plain else ", ").join(ranged)
         if self.latex:
             sigma = rf"\sum_{{{letters}}} "
         else:
-            sigma = f"Σ_{letters} " if len(summed) == 1 else f"Σ_({letters}) "
+            sigma = f"Σ_{letters} " if plain and len(summed) == 1 else f"Σ_({letters}) "
         for k in summed:
             self.used.discard(self.names[k])
         if body.text.startswith(("−", "-")):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
-from .reading import CannotRead, Read, read
+from .reading import CannotRead, Read, letters_of_sum, read
 
 __all__ = ["mathml"]
 
@@ -120,7 +120,10 @@ def _written(tree: Read) -> str:
     if kind == "at":
         return f"<msub>{_written(parts[0])}{_row([_listed(parts[1:])])}</msub>"
     if kind == "Σ":
-        letters = "<mo>,</mo>".join(map(_identifier, text.split(",")))
+        letters = "<mo>,</mo>".join(
+            _identifier(letter) + ("" if last is None else _operator("<") + _written(last))
+            for letter, last in letters_of_sum(text)
+        )
         return _row([f"<munder><mo>∑</mo>{_row([letters])}</munder>", _written(parts[0])])
     if kind == "call":
         head = _identifier(text) if text != "logabsdet" else "<mi>log</mi>"

@@ -1,7 +1,8 @@
 """Reading printed formulas back: what stands on paper, as a tree that evaluates itself.
 
 It knows the notation only, not the quantities it was written from: so it checks the printed
-characters.  Ranges of indices are taken from the shapes of the arrays in which they stand.
+characters.  Ranges of indices are taken from the shapes of the arrays in which they stand, unless
+they are written under the sum: ``Σ_(i < N − 1)``.
 
 ::
 
@@ -25,7 +26,7 @@ from ..expr.ops import OPS
 from .functions import LOWERED
 from .writing import Env
 
-__all__ = ["CannotRead", "Read", "read", "value_of_text"]
+__all__ = ["CannotRead", "Read", "letters_of_sum", "read", "value_of_text"]
 
 _MOST = 14  # letters in one formula
 
@@ -228,6 +229,15 @@ def read(text: str) -> Read:
     return _Reader(text).whole()
 
 
+def letters_of_sum(text: str) -> list[tuple[str, Read | None]]:
+    """The letters under a sum sign, with their bound where one is written: ``i < N − 1, j``."""
+    found: list[tuple[str, Read | None]] = []
+    for part in text.split(","):
+        letter, _, last = part.partition("<")
+        found.append((letter.strip(), read(last) if last else None))
+    return found
+
+
 # -- values -----------------------------------------------------------------------------------
 _BY_SIGN: dict[str, Callable[[Any, Any], Any]] = {
     "=": np.equal,
@@ -309,10 +319,11 @@ class _Evaluator:
     def _sum(self, tree: Read) -> Any:
         (body,) = tree.parts
         before, depth = dict(self.letters), self.depth
-        names = tree.text.split(",")
-        for letter in names:
+        names: list[str] = []
+        for letter, last in letters_of_sum(tree.text):
+            names.append(letter)
             self.letters.pop(letter, None)
-            self._open(letter, self._range(body, letter))
+            self._open(letter, self._range(body, letter) if last is None else self._size(last))
         value = np.asarray(self.value(body), float)
         value = np.broadcast_to(
             value, np.broadcast_shapes(value.shape, *(self.letters[n].shape for n in names))
@@ -321,21 +332,59 @@ class _Evaluator:
         self.letters, self.depth = before, depth
         return total
 
+    def _size(self, tree: Read) -> int:
+        return round(float(self.value(tree)))
+
     def _range(self, body: Read, letter: str) -> int:
-        """How far a letter runs: the extent of an axis in which it stands alone."""
+        """How far a letter runs: as far as the arrays have axes in which it stands without others.
+
+        Of ``G[k] x[k+1]`` with one element more in x: as far as both have.
+        """
+        found: list[int] = []
         stack = [body]
         while stack:
             tree = stack.pop()
             if tree.kind == "at":
                 base = tree.parts[0]
                 for axis, index in enumerate(tree.parts[1:]):
-                    if index == Read("name", letter):
-                        if base.kind == "name" and base.text in self.arrays:
-                            return int(self.arrays[base.text].shape[axis])
-                        if base.kind in ("group", "call"):
-                            return int(np.shape(self.value(base))[axis])
+                    step = self._step(index, letter)
+                    if step is None:
+                        continue
+                    if base.kind == "name" and base.text in self.arrays:
+                        extent = int(self.arrays[base.text].shape[axis])
+                    elif base.kind in ("group", "call"):
+                        extent = int(np.shape(self.value(base))[axis])
+                    else:
+                        continue
+                    first, by = step
+                    last = (extent - 1 - first) // by if by > 0 else first // -by
+                    found.append(last + 1)
             stack.extend(tree.parts)
-        raise CannotRead(f"the range of {letter} is not seen")
+        if not found:
+            raise CannotRead(f"the range of {letter} is not seen")
+        return min(found)
+
+    def _step(self, index: Read, letter: str) -> tuple[int, int] | None:
+        """For ``2 k + 1``: 1 and 2; None where other letters or look-ups stand beside k."""
+        stack, names = [index], set()
+        while stack:
+            tree = stack.pop()
+            if tree.kind not in ("name", "number", "sum", "minus", "product", "group", "/"):
+                return None
+            if tree.kind == "name":
+                names.add(tree.text)
+            stack.extend(tree.parts)
+        if letter not in names or (names - {letter}) & self.letters.keys():
+            return None
+        before = self.letters.get(letter)
+        values = []
+        for at in (0, 1):
+            self.letters[letter] = at
+            values.append(self._size(index))
+        del self.letters[letter]
+        if before is not None:
+            self.letters[letter] = before
+        return values[0], values[1] - values[0]
 
     def _entry(self, tree: Read) -> Any:
         base, *indices = tree.parts
