@@ -18,13 +18,16 @@ from ..expr.walk import topological
 from ..formula.symbolic import FormulaError
 from ..simplify.reroll import PatternError
 from ..trace.array import TracedArray, traced
+from ..trace.session import require_session
 from ..transforms.core import level, outputs
 from .loops import rebound, rolled
 from .signature import Signature, function_name
 
-__all__ = ["Kind", "Locals", "Loops", "Trace", "trace"]
+__all__ = ["Kind", "Locals", "Loops", "Trace", "derivatives", "trace"]
 
 _PACKAGE = __name__.partition(".")[0]
+_DERIVATIVES = frozenset(("grad", "jvp", "vjp", "linearize", "jacobian"))  # names of levels
+_FOREIGN = frozenset((_PACKAGE, "numpy", "scipy", "optree")) | sys.stdlib_module_names
 _ELEMENTS = 100  # read one by one: more than that is a loop
 
 
@@ -44,6 +47,7 @@ class Trace:
     locals: dict[Node, str] = field(default_factory=dict)
     elements: int = 0  # how many were read one by one
     helpers: frozenset[str] = frozenset()  # names that functions called by it give
+    nested: bool = False  # whether the function takes derivatives itself
 
 
 @dataclass
@@ -98,25 +102,31 @@ def trace(
             ]
             if loops is not None:
                 output, locals_ = _rolled(output, locals_, captured)
-            sources = [inputs[k] for k in wanted]
             arriving = None
-            gradients: list[Node] = []
-            networks: list[list[Term]] = []
             if kind == "gradients" and output.shape:
                 arriving = session.new_leaf(output.shape, output.dtype)
-            if kind == "jacobians":
-                networks = reverse_network(output, sources)
-            else:
-                seed = arriving if arriving is not None else ones(output.shape, output.dtype)
-                gradients = pullback([output], [seed], sources)
-            if kind == "hessians":
-                networks = [terms for g in gradients for terms in reverse_network(g, sources)]
+            sources = [inputs[k] for k in wanted]
+            gradients, networks = derivatives(output, arriving, sources, kind)
+            nested = not session.opened.isdisjoint(_DERIVATIVES)
         finally:
             elements = session.elements_read
             session.symbolic, session.elements_read, session.elements_most = before
     return Trace(
-        inputs, output, arriving, gradients, networks, captured, locals_, elements, helpers
+        inputs, output, arriving, gradients, networks, captured, locals_, elements, helpers, nested
     )
+
+
+def derivatives(
+    output: Node, arriving: Leaf | None, sources: Sequence[Leaf], kind: Kind
+) -> tuple[list[Node], list[list[Term]]]:
+    """Pullbacks of a result, and the networks that are wanted."""
+    if kind == "jacobians":
+        return [], reverse_network(output, sources)
+    seed = arriving if arriving is not None else ones(output.shape, output.dtype)
+    gradients = pullback([output], [seed], sources)
+    if kind == "gradients":
+        return gradients, []
+    return gradients, [terms for g in gradients for terms in reverse_network(g, sources)]
 
 
 def _rolled(
@@ -146,7 +156,7 @@ class Locals:
         self.function = inspect.unwrap(function)
         self.code = getattr(self.function, "__code__", None)
         self.own: dict[str, TracedArray] = {}
-        self.helpers: list[tuple[str, TracedArray]] = []
+        self.helpers: list[tuple[str, Node]] = []  # in terms of the function's own arguments
 
     def __enter__(self) -> Locals:
         self.before = sys.getprofile()
@@ -171,8 +181,10 @@ class Locals:
             self.own.update(_traced_locals(frame))
             return
         room = str(frame.f_globals.get("__name__", "")).split(".")[0]
-        if room not in (_PACKAGE, "numpy", "scipy", "optree") and frame.f_code.co_name[0] != "<":
-            self.helpers.extend(_traced_locals(frame).items())
+        if room not in _FOREIGN and frame.f_code.co_name[0] != "<":
+            session = require_session()
+            for name, value in _traced_locals(frame).items():
+                self.helpers.append((name, session.lift_to_root(value.node)))
 
     def nodes(self) -> dict[Node, str]:
         """Names by node: the function's own first, then those of the functions it calls."""
@@ -183,8 +195,7 @@ class Locals:
         for name, value in self.own.items():
             found.setdefault(value.node, name)
         inner: dict[str, list[Node]] = {}
-        for name, value in self.helpers:
-            node = value.node
+        for name, node in self.helpers:
             if node not in found and node not in inner.setdefault(name, []):
                 inner[name].append(node)
         for name, several in inner.items():

@@ -46,6 +46,7 @@ from .checking import POOLS, Checker
 from .emission import check_emitted, program_of
 from .loops import POOLS as LOOP_POOLS
 from .loops import LoopPlan
+from .nested import Closed, closed_form, differentiated
 from .signature import Signature, function_name
 from .small import write_small_case
 from .stepping import Stepper
@@ -102,6 +103,7 @@ class Writer:
         self.own: dict[Quantity, str] = {}  # names by quantities as translated
         self.primal: set[Quantity] = set()
         self.elements = 0  # how many the function reads one by one
+        self._closed: list[Closed] | None = None  # of a function that takes derivatives itself
         self._alive: list[tuple[Trace, Trace]] = []  # nodes are interned only while they live
 
     def traces(self, kind: Kind) -> tuple[Trace, Trace]:
@@ -112,8 +114,15 @@ class Writer:
             trace(self.signature, self.second, self.wanted, kind, how),
         )
         self.elements = max(t.elements for t in pair)
+        self._same(*pair)
         self._alive.append(pair)
-        return pair
+        if not pair[0].nested:
+            return pair
+        if len(self._alive) == 1:
+            self._closed = closed_form(pair, self.symbols, (self.first, self.second))
+        if self._closed is None:
+            return pair
+        return differentiated(pair, self._closed, self.wanted, kind)
 
     # -- gradients ----------------------------------------------------------------------------
     def write(self) -> Derivation:
@@ -204,7 +213,6 @@ class Writer:
     def jacobians(self) -> Forms[JacobianForm]:
         """∂y/∂x by each argument."""
         one, other = self.traces("jacobians")
-        self._same(one, other)
         keys = [((self.value_name, self.symbols[k]), k) for k in self.wanted]
         forms: Forms[JacobianForm] = Forms()
         forms.note = self.options.said
@@ -233,7 +241,6 @@ class Writer:
             hessians.parts, written = self._networks(one, other, keys, *leads)
         except (FormulaError, NotLowered):  # the two sizes differ there, or it has no nodes
             one, other = self.traces("hessians")
-            self._same(one, other)
             hessians.parts, written = self._networks(one, other, keys, *leads)
         paths = self.signature.paths
         for (i, j), form in zip(pairs, written, strict=True):
@@ -270,7 +277,7 @@ class Writer:
         return leaves
 
     def _same(self, one: Trace, other: Trace) -> None:
-        first = self._alive[0]
+        first = self._alive[0] if self._alive else (one, other)
         if one.output is not first[0].output or other.output is not first[1].output:
             raise FormulaError(
                 f"{function_name(self.signature.function)} computed something else when it was "

@@ -60,6 +60,7 @@ class Session:
         self.symbolic = False
         self.elements_read = 0  # elements that were read from arrays at fixed indices
         self.elements_most: int | None = None
+        self.opened: set[str] = set()  # names of the levels that have been opened
         self._known: dict[Node, Any] = {}
         self._answers: dict[Node, Any] = {}
         self._evaluator = evaluator
@@ -175,6 +176,7 @@ def open_level(evaluator: Evaluator, name: str) -> Iterator[tuple[Session, Level
     session = outer if outer is not None else Session(evaluator)
     level = Level(name=name)
     session.levels.append(level)
+    session.opened.add(name)
     _local.session = session
     try:
         yield session, level
