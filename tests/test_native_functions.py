@@ -108,3 +108,27 @@ def test_sums_are_accurate(dtype):
     exact = np.sum(x.astype(np.longdouble))
     assert abs(native(x) - exact) / exact <= 8 * np.finfo(dtype).eps
     assert native.report() == ["native"]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["f64", "f32"])
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_circular_functions_near_their_zeros(name, dtype):
+    """There the reduced argument has lost all leading digits."""
+    f, wide = REFERENCE[name], np.longdouble if dtype == np.float64 else np.float64
+    rng = np.random.default_rng(1)
+    most = int((2**30 if dtype == np.float64 else 2**17) / 1.58)
+    half = np.longdouble(1.5707963267948966) + np.longdouble(6.123233995736766e-17)
+    x = (np.concatenate([np.arange(1, COUNT), rng.integers(1, most, COUNT)]) * half).astype(dtype)
+    x = np.concatenate([x, -np.nextafter(x, dtype(np.inf)), np.nextafter(x, dtype(0))])
+    native = cr.compile(lambda x: f(x), backend="native")
+    assert ulps(native(x), f(x.astype(wide)), dtype).max() <= 2
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 15, 31, 32, 33, 63, 100, 129, 8191, 8209])
+def test_any_length(count):
+    """Whole rounds of wide vectors, and what is left of the last."""
+    x = np.random.default_rng(2).normal(size=count)
+    both = cr.compile(lambda x: (np.exp(x) * np.sin(x), np.sum(np.exp(x))), backend="native")
+    product, total = both(x)
+    np.testing.assert_allclose(product, np.exp(x) * np.sin(x), rtol=1e-15)
+    np.testing.assert_allclose(total, np.sum(np.exp(x)), rtol=1e-14)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = ["ALIGN", "MEMORY", "Code", "Target", "V", "literal"]
@@ -30,9 +31,9 @@ class Target:
     register: int = 32
     fma: bool = True
 
-    def lanes(self, kind: str) -> int:
-        """Elements handled together: two registers of the widest kind in a loop."""
-        return 2 * self.register // (8 if kind in ("f64", "i64") else 4)
+    def lanes(self, kind: str, registers: int = 2) -> int:
+        """Elements handled together in a loop: so many registers of the widest kind."""
+        return registers * self.register // (8 if kind in ("f64", "i64") else 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,14 @@ class Code:
             return self.intrinsic("fma", a, b, c)
         return self.add(self.mul(a, b), c)
 
-    def poly(self, x: V, coefs: tuple[float, ...]) -> V:
-        """``Σ coefs[k] xᵏ`` by Horner's rule."""
+    def poly(self, x: V, coefs: Sequence[float], square: V | None = None) -> V:
+        """``Σ coefs[k] xᵏ`` by Horner's rule; with ``square``, x², even and odd powers apart.
+
+        Half as many steps follow each other then, at the price of the square.
+        """
+        if square is not None and len(coefs) > 3:
+            odd = self.poly(square, coefs[1::2])
+            return self.fma(odd, x, self.poly(square, coefs[::2]))
         result = self.const(x.kind, coefs[-1])
         for c in reversed(coefs[:-1]):
             result = self.fma(result, x, self.const(x.kind, c))
@@ -172,6 +179,9 @@ class Code:
 
     def ashr(self, a: V, count: int) -> V:
         return self._binary("ashr", a, self.const(a.kind, count))
+
+    def lshr(self, a: V, count: int) -> V:
+        return self._binary("lshr", a, self.const(a.kind, count))
 
     def and_(self, a: V, b: V) -> V:
         return self._binary("and", a, b)

@@ -37,13 +37,29 @@ def emit_nest(
     return _Emitter(nest, name, target, declared, moved).text()
 
 
+#: Nodes up to which a loop handles four registers together instead of two.
+_MOST_WIDE = 64
+
+
 def _lanes(nest: Nest, target: Target) -> int:
+    """How many elements a round of the innermost loop handles.
+
+    Functions are long chains of operations: four of them side by side keep the machine busy, two
+    do not.  Elements that are met one by one would only make the code longer.
+    """
     if not nest.shape or not nest.inner:
         return 1
     kinds = {n.kind for n in nest.nodes} - {"i1"}
     widest = "f64" if kinds & {"f64", "i64"} or not kinds else "f32"
-    lanes = target.lanes(widest)
-    while lanes // 2 >= nest.shape[-1]:
+    n, lanes, wide = nest.shape[-1], target.lanes(widest), target.lanes(widest, 4)
+    plain = not any(n.index for n in nest.nodes if isinstance(n, Load)) and not any(
+        s.index for s in nest.sinks if isinstance(s, Fold)
+    )
+    together = all(a.strides[-1] in (0, 1) for a in nest.accesses)
+    padded = -(-n // wide) * wide <= 1.1 * (-(-n // lanes) * lanes)
+    if plain and together and padded and len(nest.nodes) <= _MOST_WIDE:
+        lanes = wide
+    while lanes // 2 >= n:
         lanes //= 2
     return lanes
 

@@ -49,7 +49,7 @@ def _exact_product(c: Code, a: V, b: V) -> tuple[V, V]:
 def _in_double(c: Code, x: V, y: V) -> V:
     kind = x.kind
     two = c.const(kind, 2)
-    k, f = reduced(c, x)
+    _, exponent, f = reduced(c, x)
     d = c.add(two, f)
     d_low = c.sub(f, c.sub(d, two))
     s = c.div(f, d)
@@ -61,8 +61,7 @@ def _in_double(c: Code, x: V, y: V) -> V:
     third, third_low = (c.const(kind, part) for part in _TWO_THIRDS)
     u, u_low = _exact_product(c, t, third)
     u_low = c.add(u_low, c.fma(t, third_low, c.mul(t_low, third)))
-    rest = c.mul(c.mul(t, z), c.poly(z, _REST))
-    exponent = c.convert(k, kind)
+    rest = c.mul(c.mul(t, z), c.poly(z, _REST, c.mul(z, z)))
     high, low = (c.const(kind, part) for part in LN2[kind])
     total, error = _exact_sum(c, c.mul(exponent, high), c.add(s, s))
     total, more = _exact_sum(c, total, u)

@@ -194,31 +194,51 @@ def _exp_parts(c: Code, x: V) -> tuple[V, V]:
     minus = c.neg(n)
     r = c.fma(minus, c.const(x.kind, high), x)
     r = c.fma(minus, c.const(x.kind, low), r)
-    return whole, c.fma(c.mul(r, r), c.poly(r, _EXP[x.kind]), r)
+    square = c.mul(r, r)
+    return whole, c.fma(square, c.poly(r, _EXP[x.kind], square), r)
 
 
 def exp(c: Code, x: V) -> V:
-    low, high = (-746.0, 710.0) if x.kind == "f64" else (-104.0, 89.0)
-    n, e = _exp_parts(c, _clamped(c, x, low, high))
-    half = c.ashr(n, 1)  # in two steps: the result may be denormal
-    value = c.mul(c.add(e, c.const(x.kind, 1)), _two_to(c, half, x.kind))
-    return c.mul(value, _two_to(c, c.sub(n, half), x.kind))
+    kind = x.kind
+    low, high = (-746.0, 710.0) if kind == "f64" else (-104.0, 89.0)
+    n, e = _exp_parts(c, x)
+    scale = _two_to(c, n, kind)
+
+    def at_the_ends() -> V:
+        """In two steps, since the result may be denormal; 0 and infinity beyond."""
+        half = c.ashr(n, 1)
+        value = c.mul(c.add(e, c.const(kind, 1)), _two_to(c, half, kind))
+        value = c.mul(value, _two_to(c, c.sub(n, half), kind))
+        value = c.select(c.cmp("olt", x, c.const(kind, low)), c.const(kind, 0), value)
+        return c.select(c.cmp("ogt", x, c.const(kind, high)), c.const(kind, math.inf), value)
+
+    # up to here 2ⁿ is a normal number
+    normal = c.const(kind, 708.0 if kind == "f64" else 87.0)
+    far = c.cmp("ogt", c.intrinsic("fabs", x), normal)
+    return where_needed(c, far, c.fma(e, scale, scale), at_the_ends)
+
+
+def _half_expm1(c: Code, x: V) -> V:
+    """(eˣ - 1)/2 where eˣ/2 is a normal number."""
+    n, e = _exp_parts(c, x)
+    whole, _, _ = BITS[x.kind]
+    h = _two_to(c, c.sub(n, c.const(whole, 1)), x.kind)
+    return c.fma(e, h, c.sub(h, c.const(x.kind, 0.5)))
 
 
 def expm1(c: Code, x: V) -> V:
     low, high = (-40.0, 710.0) if x.kind == "f64" else (-20.0, 89.0)
-    n, e = _exp_parts(c, _clamped(c, x, low, high))
-    whole, _, _ = BITS[x.kind]
-    h = _two_to(c, c.sub(n, c.const(whole, 1)), x.kind)
-    half = c.fma(e, h, c.sub(h, c.const(x.kind, 0.5)))
+    half = _half_expm1(c, _clamped(c, x, low, high))
     return c.intrinsic("copysign", c.add(half, half), x)
 
 
 def tanh(c: Code, x: V) -> V:
+    """h/(h + 1) with h = (e²ˣ - 1)/2."""
     size = c.intrinsic("fabs", x)
-    twice = _clamped(c, c.add(size, size), 0.0, 44.0 if x.kind == "f64" else 22.0)
-    e = expm1(c, twice)
-    return c.intrinsic("copysign", c.div(e, c.add(e, c.const(x.kind, 2))), x)
+    most = c.const(x.kind, 22.0 if x.kind == "f64" else 11.0)  # from here on it is 1; NaN stays
+    size = c.select(c.cmp("ogt", size, most), most, size)
+    half = _half_expm1(c, c.add(size, size))
+    return c.intrinsic("copysign", c.div(half, c.add(half, c.const(x.kind, 1))), x)
 
 
 def expit(c: Code, x: V) -> V:
@@ -228,15 +248,21 @@ def expit(c: Code, x: V) -> V:
     return c.div(above, c.add(one, e))
 
 
-def reduced(c: Code, u: V) -> tuple[V, V]:
-    """(k, f) for positive normal u: u = 2ᵏ (1 + f) with 1 + f in [√½, √2)."""
+def reduced(c: Code, u: V) -> tuple[V, V, V]:
+    """(k, k as a float, f) for positive normal u: u = 2ᵏ (1 + f) with 1 + f in [√½, √2)."""
     kind = u.kind
-    whole, mantissa, _ = BITS[kind]
+    whole, mantissa, bias = BITS[kind]
     bits = c.bitcast(u, whole)
     root = c.bitcast(c.const(kind, math.sqrt(0.5)), whole)
-    k = c.ashr(c.sub(bits, root), mantissa)
-    f = c.sub(c.bitcast(c.sub(bits, c.shl(k, mantissa)), kind), c.const(kind, 1))
-    return k, f
+    above = c.sub(bits, root)
+    power = c.and_(above, c.const(whole, -(1 << mantissa)))  # 2ᵐ k
+    f = c.sub(c.bitcast(c.sub(bits, power), kind), c.const(kind, 1))
+    # an arithmetic shift and a conversion of 64 bits are slow where they have no instruction
+    biased = c.lshr(c.add(above, c.const(whole, bias << mantissa)), mantissa)
+    large = 2.0**mantissa
+    shifted = c.bitcast(c.or_(biased, c.bitcast(c.const(kind, large), whole)), kind)
+    exponent = c.sub(shifted, c.const(kind, large + bias))
+    return c.sub(biased, c.const(whole, bias)), exponent, f
 
 
 def _log_sum(c: Code, f: V, exponent: V) -> V:
@@ -244,7 +270,7 @@ def _log_sum(c: Code, f: V, exponent: V) -> V:
     kind = f.kind
     s = c.div(f, c.add(f, c.const(kind, 2)))
     z = c.mul(s, s)
-    rest = c.mul(z, c.poly(z, _LOG[kind]))
+    rest = c.mul(z, c.poly(z, _LOG[kind], c.mul(z, z)))
     half = c.mul(c.mul(f, f), c.const(kind, 0.5))
     high, low = LN2[kind]
     inner = c.fma(s, c.add(half, rest), c.mul(exponent, c.const(kind, low)))
@@ -267,8 +293,7 @@ def log(c: Code, x: V) -> V:
     tiny = c.cmp("olt", x, c.const(kind, 2.0 ** (1 - bias)))
     shift = mantissa + 2
     u = c.select(tiny, c.mul(x, c.const(kind, 2.0**shift)), x)
-    k, f = reduced(c, u)
-    exponent = c.convert(k, kind)
+    _, exponent, f = reduced(c, u)
     exponent = c.select(tiny, c.sub(exponent, c.const(kind, shift)), exponent)
     return _log_edges(c, x, 0.0, _log_sum(c, f, exponent))
 
@@ -279,48 +304,51 @@ def log1p(c: Code, x: V) -> V:
     u = c.add(one, x)
     big = c.cmp("ogt", x, one)
     lost = c.select(big, c.sub(one, c.sub(u, x)), c.sub(x, c.sub(u, one)))
-    k, f = reduced(c, u)
+    k, exponent, f = reduced(c, u)
     whole, _, bias = BITS[kind]
     # where 2⁻ᵏ would be denormal the correction is long lost
     back = c.select(c.cmp("slt", k, c.const(whole, bias)), c.neg(k), c.const(whole, 1 - bias))
     f = c.add(f, c.mul(lost, _two_to(c, back, kind)))
-    value = _log_edges(c, x, -1.0, _log_sum(c, f, c.convert(k, kind)))
+    value = _log_edges(c, x, -1.0, _log_sum(c, f, exponent))
     return c.intrinsic("copysign", value, x)
 
 
 def _quadrant(c: Code, x: V) -> tuple[V, V, V]:
-    """(r, its square, n): x = n π/2 + r; the second part is subtracted with its rounding error."""
+    """(r, its square, n): x = n π/2 + r.
+
+    The first difference is exact, so the second is rounded once, however small it is.
+    """
     kind = x.kind
     n, whole = _nearest(c, c.mul(x, c.const(kind, 2 / math.pi)))
-    first, second, third = (c.const(kind, p) for p in _HALF_PI[kind])
-    minus = c.neg(n)
-    t = c.fma(minus, first, x)  # exact
-    high = c.mul(n, second)
-    low = c.fma(n, second, c.neg(high)) if c.target.fma else c.const(kind, 0)
-    r = c.sub(t, high)
-    back = c.sub(t, r)
-    error = c.add(c.sub(t, c.add(r, back)), c.sub(back, high))
-    r = c.add(r, c.sub(c.fma(minus, third, error), low))
+    minus, r = c.neg(n), x
+    for part in _HALF_PI[kind]:
+        r = c.fma(minus, c.const(kind, part), r)
     return r, c.mul(r, r), whole
 
 
-def _circular(name: str, shift: int) -> Callable[[Code, V], V]:
+def _circular(name: str) -> Callable[[Code, V], V]:
     def function(c: Code, x: V) -> V:
         kind = x.kind
         whole = BITS[kind][0]
+        last = 63 if kind == "f64" else 31
         r, z, n = _quadrant(c, x)
-        sine = c.fma(c.mul(r, z), c.poly(z, _SIN[kind]), r)
+        square = c.mul(z, z)
+        sine = c.fma(c.mul(r, z), c.poly(z, _SIN[kind], square), r)
         cosine = c.fma(
-            c.mul(z, z), c.poly(z, _COS[kind]), c.fma(z, c.const(kind, -0.5), c.const(kind, 1))
+            square, c.poly(z, _COS[kind], square), c.fma(z, c.const(kind, -0.5), c.const(kind, 1))
         )
-        if shift:
-            n = c.add(n, c.const(whole, shift))
-        odd = c.cmp("ne", c.and_(n, c.const(whole, 1)), c.const(whole, 0))
-        value = c.select(odd, cosine, sine)
-        sign = c.shl(c.and_(n, c.const(whole, 2)), 62 if kind == "f64" else 30)
+        # bit 0 of n chooses, bit 1 is the sign (of the cosine: their difference)
+        swap, sign = c.shl(n, last), c.shl(n, last - 1)
+        odd = c.cmp("slt", swap, c.const(whole, 0))
+        if name == "sin":
+            value = c.select(odd, cosine, sine)
+        else:
+            value, sign = c.select(odd, sine, cosine), c.xor(sign, swap)
+        sign = c.and_(sign, c.const(whole, -(1 << last)))
         value = c.bitcast(c.xor(c.bitcast(value, whole), sign), kind)
         huge = c.cmp("ogt", c.intrinsic("fabs", x), c.const(kind, _TRIG_LIMIT[kind]))
-        value = c.select(c.cmp("oeq", x, c.const(kind, 0)), x if name == "sin" else value, value)
+        if name == "sin":
+            value = c.select(c.cmp("oeq", x, c.const(kind, 0)), x, value)  # the sign of zero
         return where_needed(c, huge, value, lambda: c.library(name, x))
 
     return function
@@ -349,9 +377,10 @@ def where_needed(c: Code, mask: V, value: V, other: Callable[[], V]) -> V:
 def erf(c: Code, x: V) -> V:
     kind = x.kind
     size = c.intrinsic("fabs", x)
-    small = c.mul(x, c.poly(c.mul(x, x), _ERF_SMALL[kind]))
+    square = c.mul(x, x)
+    small = c.mul(x, c.poly(square, _ERF_SMALL[kind], c.mul(square, square)))
     far = c.sub(_clamped(c, size, 1.0, 6.0 if kind == "f64" else 4.0), c.const(kind, 1))
-    large = c.sub(c.const(kind, 1), exp(c, c.neg(c.poly(far, _ERF_LARGE[kind]))))
+    large = c.sub(c.const(kind, 1), exp(c, c.neg(c.poly(far, _ERF_LARGE[kind], c.mul(far, far)))))
     large = c.intrinsic("copysign", large, x)
     return c.select(c.cmp("ult", size, c.const(kind, 1)), small, large)
 
@@ -361,8 +390,8 @@ VECTOR_FUNCTIONS: dict[str, Callable[[Code, V], V]] = {
     "expm1": expm1,
     "log": log,
     "log1p": log1p,
-    "sin": _circular("sin", 0),
-    "cos": _circular("cos", 1),
+    "sin": _circular("sin"),
+    "cos": _circular("cos"),
     "tanh": tanh,
     "erf": erf,
     "expit": expit,
