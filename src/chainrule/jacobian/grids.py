@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse
 
 from ..expr.nodes import Node
-from ..expr.subs import Sub, affine, parts_of
+from ..expr.subs import Sub, affine, looks_of, parts_of
 from ..lower.kernels import index_grid
 from .bands import Band, Placed, bands_of, placed
 from .pieces import Array, Piece
@@ -29,7 +29,7 @@ __all__ = ["Arrangement", "Source", "apart", "arranged", "written"]
 _MOST_CELLS = 4096  # times the pieces in each
 _FEW = 8  # leaps within a row that are worth a piece each
 _PICKED = 1 << 17  # entries up to so many are picked at once
-_KEPT = 1 << 20  # columns of up to so many entries are kept with the arrangement
+_KEPT = 1 << 21  # columns of up to so many entries are kept with the arrangement
 
 
 @dataclass(slots=True)
@@ -77,21 +77,40 @@ class _Slots:
         """Whether columns are looked up."""
         return not all(isinstance(key, int) for _, key in parts_of(self.base)[1])
 
+    @property
+    def tables(self) -> list[Node]:
+        """Where columns are looked up."""
+        return [look.table for look in looks_of(self.base)]
+
+
+class _Pattern(NamedTuple):
+    """Columns and row pointers, and the tables that they were read from."""
+
+    columns: Array
+    pointers: Array
+    tables: Mapping[Node, Array]
+
+    def holds(self, index: np.dtype[Any], tables: Mapping[Node, Any]) -> bool:
+        return self.columns.dtype == index and all(
+            np.array_equal(known, tables[node]) for node, known in self.tables.items()
+        )
+
 
 @dataclass(slots=True)
 class Arrangement:
     """How all entries are written; ``counts``: a view of the rows' numbers of entries, and these.
 
-    ``pattern`` holds columns and pointers once they are known, where they are few and look nothing
-    up: the next matrix of this form has the same.  ``picks`` says which of all values in a row each
-    entry is, where the views would be many and short.
+    ``pattern`` holds columns and pointers once they are known, and copies of the tables in which
+    they were looked up: the next matrix of this form has the same under the same tables.
+    ``picks`` says which of all values in a row each entry is, where the views would be many and
+    short.
     """
 
     slots: list[_Slots]
     counts: list[tuple[_View, int]]
     size: int
     masked: bool
-    pattern: tuple[Array, Array] | None = None
+    pattern: _Pattern | None = None
     picks: Array | None = None
 
     @property
@@ -411,17 +430,18 @@ def _pattern(
     arrangement: Arrangement, rows: int, index: np.dtype[Any], tables: Mapping[Node, Any]
 ) -> tuple[Array, Array]:
     """Columns and row pointers; fresh arrays."""
-    if arrangement.pattern is not None and arrangement.pattern[0].dtype == index:
-        columns, pointers = arrangement.pattern
-        return columns.copy(), pointers.copy()
+    known = arrangement.pattern
+    if known is not None and known.holds(index, tables):
+        return known.columns.copy(), known.pointers.copy()
     columns, pointers = np.empty(arrangement.size, index), np.zeros(rows + 1, index)
     for view, width in arrangement.counts:
         view.of(pointers)[...] = width
     np.cumsum(pointers, out=pointers)
     for slots in arrangement.slots:
         _write_columns(slots, columns, tables)
-    if len(columns) + len(pointers) <= _KEPT and not any(s.looks for s in arrangement.slots):
-        arrangement.pattern = columns.copy(), pointers.copy()
+    if len(columns) + len(pointers) <= _KEPT:
+        read = {t: np.array(tables[t]) for s in arrangement.slots for t in s.tables}
+        arrangement.pattern = _Pattern(columns.copy(), pointers.copy(), read)
     return columns, pointers
 
 
