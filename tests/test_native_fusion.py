@@ -142,3 +142,37 @@ def test_small_programs_are_left_alone(
     monkeypatch.setattr(fusion, "WORTH", 1 << 18)
     both(f, np.ones((40, 3)))
     assert not groups
+
+
+def seen(turn: Any, points: Any, weights: Any) -> Any:
+    """Points turned, seen from the origin, and how far they lie from their mean."""
+    moved = points @ turn.T
+    angle = np.sqrt(np.sum(moved * moved, axis=1, keepdims=True))
+    u = moved[:, :-1] / (1 + moved[:, -1:] ** 2)
+    axis = np.concatenate([np.sin(angle) * u, np.cos(moved[:, :1])], axis=1)
+    return np.tanh(axis) * weights[:, None] + moved - moved.mean(axis=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [2, 3, 7, 9])
+@pytest.mark.parametrize("n", [256, 300, 1000])
+def test_vectors_run_along_the_rounds_of_narrow_nests(
+    groups: list[Group], monkeypatch: pytest.MonkeyPatch, n: int, d: int, dtype: Any
+) -> None:
+    rng = np.random.default_rng(n + d)
+    arguments = [rng.normal(size=s).astype(dtype) for s in ((d, d), (n, d), n)]
+
+    def f(turn: Any, points: Any, weights: Any) -> Any:
+        y, back = cr.vjp(seen, turn, points, weights)
+        return y, back(np.cos(y))
+
+    found, wanted = both(f, *arguments)
+    tolerance = 2e-4 if dtype == np.float32 else 1e-12
+    for a, b in zip([found[0], *found[1]], [wanted[0], *wanted[1]], strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
+    turned = [group for group in groups if group.whole]
+    assert turned
+    assert any(group.columns for group in turned) or d > fusion.NARROW
+    monkeypatch.setenv("CHAINRULE_NUM_THREADS", "1")
+    alone, _ = both(f, *arguments)
+    assert alone[1][0].tobytes() == found[1][0].tobytes()

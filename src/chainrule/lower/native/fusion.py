@@ -3,6 +3,10 @@
 A group runs strip by strip: some rounds of the outermost loop of its first nest, the same rounds of
 the second, and so on.  A temporary that lives in the group alone shrinks to a strip for each chunk
 of the loop.  The number of chunks does not depend on the number of cores, so results do not either.
+
+Where the loops beneath are too short for vectors (points with three coordinates), vectors run along
+the rounds of a strip: *narrow* nests.  What only they meet lies there one element after the other,
+each of all rounds.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import TypeAlias
 from .callback import Callback
 from .code import Target
 from .layout import WIDTHS, Access, Buffer
-from .loops import emit_nest, identity_of
+from .loops import Moved, emit_nest, identity_of
 from .matmul import Product
 from .nest import Constant, Fold, Load, Nest, Store, beneath
 
@@ -26,6 +30,10 @@ CHUNKS = 16
 WORTH = 1 << 18
 #: Bytes of temporaries that a strip may hold.
 STRIP = 1 << 15
+#: Innermost loops shorter than this leave vectors half empty.
+NARROW = 8
+#: A strip of a group with narrow nests has a multiple of so many rounds.
+VECTORS = 16
 _MOST_NESTS = 32
 _MOST_POSTPONED = 8
 #: Longer loops add single numbers in blocks of their own, which is more accurate.
@@ -37,7 +45,9 @@ class Group:
     """Nests whose outermost loops run together, ``strip`` rounds at a time.
 
     ``sliced``: temporaries of which each chunk holds one strip, and the elements of a round;
-    ``private``: sums over the outermost loop, one for each chunk, and their sizes.
+    ``columns``: those among them that hold each element of all rounds together; ``private``: sums
+    over the outermost loop, one for each chunk, and their sizes.  ``whole``: the nests over all
+    rounds of a strip, and which of their loops these are; empty where no nest is narrow.
     """
 
     extent: int
@@ -45,7 +55,9 @@ class Group:
     chunk: int
     strip: int
     sliced: dict[Buffer, int] = field(default_factory=dict)
+    columns: set[Buffer] = field(default_factory=set)
     private: dict[Buffer, int] = field(default_factory=dict)
+    whole: list[tuple[Nest, int]] = field(default_factory=list)
 
     @property
     def accesses(self) -> list[Access]:
@@ -254,12 +266,45 @@ def _made(
                 begin, nest.sinks[position], end = _private(sink, group)
                 first.append(begin)
                 last.append(end)
-            elif meets_again(nest, sink):
+            elif meets_again(nest, sink) or (_narrow(nest) and 0 in sink.access.strides):
                 group.nests.append(_begun(nest, sink))
         group.nests.append(nest)
+    if any(map(_narrow, group.nests)) and chunk >= VECTORS:
+        _turn(group)
     for buffer, row in rows.items():
-        buffer.size = CHUNKS * strip * row
+        buffer.size = CHUNKS * group.strip * row
     return group, first, last
+
+
+def _narrow(nest: Nest) -> bool:
+    return nest.shape[-1] < NARROW
+
+
+def _turn(group: Group) -> None:
+    """Vectors of narrow nests along the rounds of a strip."""
+    strip = max(group.strip // VECTORS, 1) * VECTORS
+    group.strip = strip
+    group.columns = set(group.sliced)
+    for nest in group.nests:
+        if not _narrow(nest):
+            group.columns.difference_update(a.buffer for a in nest.accesses)
+
+    def laid(access: Access) -> Access:
+        if access.buffer not in group.columns:
+            return access
+        strides = (1, *(strip * s for s in access.strides[1:]))
+        return Access(access.buffer, strip * access.offset, strides)
+
+    group.nests = [nest.mapped(nest.shape, laid) for nest in group.nests]
+    for nest in group.nests:
+        loops = [i for i, extent in enumerate(nest.shape) if i and extent != 1]
+        order = [*loops, 0] if _narrow(nest) else [0, *loops]
+        shape = [strip if i == 0 else nest.shape[i] for i in order]
+
+        def turned(access: Access, order: Sequence[int] = order) -> Access:
+            return replace(access, strides=tuple(access.strides[i] for i in order))
+
+        group.whole.append((nest.mapped(shape, turned), order.index(0)))
 
 
 def _begun(nest: Nest, fold: Fold) -> Nest:
@@ -296,23 +341,45 @@ def emit_group(group: Group, name: str, target: Target, declared: dict[str, str]
 
     ``void name_all(ptr frame)``: all chunks, one after the other.
     """
-    moved = {b: ("shift", n) for b, n in group.sliced.items()}
-    moved |= {b: ("part", n) for b, n in group.private.items()}
+    strip = group.strip
+    moved: Moved = {b: (("part", n),) for b, n in group.private.items()}
+    rounds, whole = dict(moved), dict(moved)
+    for buffer, row in group.sliced.items():
+        rounds[buffer] = (("shift", row),)
+        whole[buffer] = (("part", strip * row),)
+        if buffer in group.columns:
+            rounds[buffer] = (("shift", 1), ("part", strip * (row - 1)))
     parts = [
-        emit_nest(nest, f"{name}_{number}", target, declared, moved)
+        emit_nest(nest, f"{name}_{number}", target, declared, rounds)
         for number, nest in enumerate(group.nests)
     ]
-    calls = "\n".join(
-        f"  call void @{name}_{number}(ptr %frame, i64 %s, i64 %e, i64 %part, i64 %shift)"
-        for number in range(len(group.nests))
-    )
-    parts.append(
-        _STRIPS.format(
-            name=name, calls=calls, chunk=group.chunk, strip=group.strip, extent=group.extent
-        )
-    )
+    parts += [
+        emit_nest(nest, f"{name}_whole{number}", target, declared, whole, loop)
+        for number, (nest, loop) in enumerate(group.whole)
+    ]
+    values = {"name": name, "chunk": group.chunk, "strip": strip, "extent": group.extent}
+    some = _calls(name, len(group.nests))
+    body = _EITHER.format(some=some, whole=_calls(f"{name}_whole", len(group.whole)))
+    parts.append(_STRIPS.format(body=body if group.whole else some, **values))
     return "\n".join(parts)
 
+
+def _calls(name: str, count: int) -> str:
+    joint = "" if name.endswith("whole") else "_"
+    return "\n".join(
+        f"  call void @{name}{joint}{number}(ptr %frame, i64 %s, i64 %e, i64 %part, i64 %shift)"
+        for number in range(count)
+    )
+
+
+_EITHER = """  br i1 %over, label %some, label %whole
+whole:
+{whole}
+  br label %next
+some:
+{some}
+  br label %next
+next:"""
 
 _STRIPS = """define internal void @{name}(ptr %frame, i64 %lo, i64 %hi) {{
 entry:
@@ -320,12 +387,14 @@ entry:
   %home = mul i64 %part, {strip}
   br label %head
 head:
-  %s = phi i64 [ %lo, %entry ], [ %e, %head ]
+  %s = phi i64 [ %lo, %entry ], [ %e, %latch ]
   %far = add i64 %s, {strip}
   %over = icmp sgt i64 %far, %hi
   %e = select i1 %over, i64 %hi, i64 %far
   %shift = sub i64 %home, %s
-{calls}
+{body}
+  br label %latch
+latch:
   %more = icmp slt i64 %e, %hi
   br i1 %more, label %head, label %done
 done:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 from .code import ALIGN, MEMORY, Code, Target, V
 from .layout import Access, Buffer, Unsupported
 from .nest import Apply, Constant, Fold, Load, Nest, Store
 from .scalar import apply
 
-__all__ = ["emit_nest", "identity_of"]
+__all__ = ["Moved", "emit_nest", "identity_of"]
+
+#: By buffer: pairs of a parameter and the elements that it counts.
+Moved: TypeAlias = "dict[Buffer, tuple[tuple[str, int], ...]]"
 
 
 def identity_of(how: str, kind: str) -> float | int:
@@ -26,15 +30,16 @@ def emit_nest(
     name: str,
     target: Target,
     declared: dict[str, str],
-    moved: dict[Buffer, tuple[str, int]] | None = None,
+    moved: Moved | None = None,
+    rounds: int | None = None,
 ) -> str:
     """``void name(ptr frame, i64 lo, i64 hi)``: the outermost loop from lo to hi.
 
     A nest without loops, or with one, ignores the bounds.  ``moved``: in a group the function has
     two more parameters, ``part`` and ``shift``; such buffers lie that many times so many elements
-    further on.
+    further on.  ``rounds``: the number of a loop that begins at lo; all loops run through.
     """
-    return _Emitter(nest, name, target, declared, moved).text()
+    return _Emitter(nest, name, target, declared, moved, rounds).text()
 
 
 #: Nodes up to which a loop handles four registers together instead of two.
@@ -71,10 +76,12 @@ class _Emitter:
         name: str,
         target: Target,
         declared: dict[str, str],
-        moved: dict[Buffer, tuple[str, int]] | None,
+        moved: Moved | None,
+        rounds: int | None,
     ) -> None:
         self.nest = nest
         self.moved = moved
+        self.rounds = rounds
         self.name = name
         self.c = Code(target, _lanes(nest, target), declared)
         self.pointers: dict[int, str] = {}
@@ -89,8 +96,7 @@ class _Emitter:
                 place, pointer = c.fresh("s"), c.fresh("b")
                 c.line(f"{place} = getelementptr ptr, ptr %frame, i64 {slot}")
                 c.line(f"{pointer} = load ptr, ptr {place}, align 8")
-                if self.moved and access.buffer in self.moved:
-                    by, count = self.moved[access.buffer]
+                for by, count in (self.moved or {}).get(access.buffer, ()):
                     offset, start = c.fresh(), pointer
                     pointer = c.fresh("b")
                     memory = MEMORY[access.buffer.kind]
@@ -102,8 +108,7 @@ class _Emitter:
                 name = c.fresh("acc")
                 c.line(f"{name} = alloca {c.type(self._kind(sink))}, align 64")
                 self.accumulators[position] = name
-        bases = {a: str(a.offset) for a in nest.accesses}
-        self._outer(0, bases)
+        self._outer(0, {a: self._begin(a) for a in nest.accesses})
         c.line("ret void")
         body = "\n".join(c.lines)
         more = "" if self.moved is None else ", i64 %part, i64 %shift"
@@ -119,6 +124,12 @@ class _Emitter:
         return sink.access.strides[-1] == 0
 
     # -- loops --------------------------------------------------------------------------------
+    def _begin(self, access: Access) -> str:
+        """Where a nest begins in a buffer."""
+        if self.rounds is None or access.buffer in (self.moved or {}):
+            return str(access.offset)
+        return self._advance(str(access.offset), "%lo", access.strides[self.rounds])
+
     def _outer(self, depth: int, bases: dict[Access, str]) -> None:
         c, shape = self.c, self.nest.shape
         if not shape:
@@ -130,7 +141,8 @@ class _Emitter:
             self._inner()
             return
         head, done = c.new_label("head"), c.new_label("done")
-        start, stop = ("%lo", "%hi") if depth == 0 else ("0", str(shape[depth]))
+        bounded = depth == 0 and self.rounds is None
+        start, stop = ("%lo", "%hi") if bounded else ("0", str(shape[depth]))
         before, index, following = c.block, c.fresh("i"), c.fresh("i")
         latch = c.new_label("latch")
         c.line(f"br label %{head}")
@@ -284,7 +296,9 @@ class _Emitter:
             result = V(c.fresh(), kind)
             c.line(f"{result.name} = extractelement {of.replace('poison', '')} {total.name}, i64 0")
         place = self._address(fold.access, None)
-        again = any(s == 0 for s in fold.access.strides[:-1]) and not single
+        strides = fold.access.strides
+        again = any(s == 0 for s in strides[:-1]) and not single
+        again = again or (self.rounds is not None and strides[self.rounds] == 0)
         if again:
             old = V(c.fresh(), kind)
             c.line(f"{old.name} = load {scalar}, ptr {place}, align {ALIGN[kind]}")
