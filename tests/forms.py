@@ -35,3 +35,10 @@ def slopes(f: Any, x: Any) -> Any:
     diagonal = np.diagonal(dense)
     np.testing.assert_array_equal(dense, np.diag(diagonal))
     return diagonal
+
+
+def defined(code: str, name: str) -> Any:
+    """The function of a name that some source code defines."""
+    space: dict[str, Any] = {}
+    exec(code, space)
+    return space[name]

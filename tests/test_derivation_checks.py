@@ -138,14 +138,17 @@ def test_sums_and_differences_of_sizes_are_told_apart():
             assert found.value(at) == at[n] + sign * at[m] + shift
 
 
-def test_ranges_of_named_extents_are_indices_but_no_values():
+def test_ranges_of_named_extents_are_indices_and_values():
     def picked(Z, labels):
         return np.sum(Z[np.arange(Z.shape[0]), labels])
 
     derivation = cr.derive(picked, Z="N C", labels="N")
     assert derivation.gradients["Z"].index == "[c = labels[n]]"
-    with pytest.raises(TypeError, match=r"np\.arange of a named extent is used as a value"):
-        cr.derive(lambda x: x * np.arange(x.size), x="N")
+    derivation = cr.derive(lambda x: x * np.arange(x.size), x="N")
+    assert derivation.gradients["x"].text == "G ⊙ (0, …, N − 1)"
+    assert derivation.gradients["x"].index == "G[n] n"
+    derivation = cr.derive(lambda x: np.sum(x * np.linspace(0, 1, len(x))), x="N")
+    assert derivation.gradients["x"].text == "(0, …, N − 1)/(N − 1)"
 
 
 # -- what stands in the way -------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 import chainrule as cr
 import loops
 from chainrule.formula.symbolic import FormulaError
+from forms import defined
 
 
 def forms(f, shapes):
@@ -139,12 +140,6 @@ def test_functions_of_a_few_elements_stay_as_they_are():
 
 
 # -- vectorize ------------------------------------------------------------------------------------
-def run(code, name):
-    space = {}
-    exec(code, space)
-    return space[name]
-
-
 VECTORIZED = {
     "linear": (loops.linear, {"x": "N D", "w": "D M"}, "x w", "return x @ w"),
     "product_in_place": (loops.product_in_place, {"x": "N D", "w": "D M"}, "x w", "return x @ w"),
@@ -197,7 +192,7 @@ def test_vectorized_functions_compute_what_the_loops_compute(name):
         whole = isinstance(shape, str) and shape.startswith("int")
         values.append(rng.integers(0, 4, size) if whole else rng.normal(size=size))
     wanted = f(*values)
-    for result in (fast(*values), run(fast.source, name)(*values)):
+    for result in (fast(*values), defined(fast.source, name)(*values)):
         np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-13)
     if text is not None:
         assert fast.text == text
@@ -258,7 +253,7 @@ def test_differences_of_an_array_with_itself_are_those_of_the_tensor_version(nam
     for sizes in ({"N": 6, "D": 4}, {"N": 2, "D": 7}, {"N": 1, "D": 1}):
         values = [rng.normal(size=[sizes[n] for n in s.split()]) for s in shapes.values()]
         wanted = tensor(*values)
-        for result in (fast(*values), run(fast.source, loop.__name__)(*values)):
+        for result in (fast(*values), defined(fast.source, loop.__name__)(*values)):
             np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-13)
 
 
@@ -278,7 +273,7 @@ def test_gradient_of_a_gaussian_kernel_is_that_of_jax():
     with jax.enable_x64(True):
         (wanted,) = jax.vjp(kernel, jax.numpy.asarray(X))[1](jax.numpy.asarray(G))
     derivation = cr.derive(loops.gaussian_kernel, X="N D")
-    (found,) = run(derivation.source(), "backward")(X, G)
+    (found,) = defined(derivation.source(), "backward")(X, G)
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
@@ -337,7 +332,7 @@ def test_vectorized_code_for_other_libraries():
     jax = pytest.importorskip("jax")
     fast = cr.vectorize(loops.row_layer, x="N D", w="D M", b="M")
     values = [np.ones((2, 3)), np.ones((3, 4)), -np.arange(4.0)]
-    found = jax.jit(run(fast.code("jax"), "row_layer"))(*values)
+    found = jax.jit(defined(fast.code("jax"), "row_layer"))(*values)
     np.testing.assert_allclose(found, loops.row_layer(*values), rtol=1e-6)
 
 

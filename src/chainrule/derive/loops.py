@@ -22,6 +22,7 @@ from ..formula.symbolic import FormulaError
 from ..simplify.reroll import rerolled
 from ..trace.array import is_traced, traced
 from ..trace.session import require_session
+from .counters import COUNTS, SHIFT, Counted, CountedRange, counted, counter_tuples, counting
 
 __all__ = ["PLANS", "POOLS", "LoopError", "LoopPlan", "rebound", "rolled"]
 
@@ -50,10 +51,12 @@ POOLS = ((4, 3, 2, 3, 2, 2), (5, 4, 3, 2, 3, 2), (3, 2, 4, 2, 3, 2), (2, 3, 2, 4
 
 @dataclass(frozen=True)
 class LoopPlan:
-    """At which sizes loops are traced, and whether the arrays that they capture are traced, too."""
+    """How loops are traced: at which sizes; whether the arrays that they capture are traced, too;
+    whether counters that are used as numbers are known as such."""
 
     pairs: tuple[tuple[int, int], ...]
     arrays: bool
+    counting: bool = True
 
     def sizes(self, names: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
         """Two small sizes for each name."""
@@ -72,7 +75,8 @@ def rolled(nodes: Sequence[Node], captured: Mapping[Node, Any]) -> list[Node]:
     numbers: dict[Node, Scalar] = {
         leaf: np.asarray(value).item() for leaf, value in captured.items() if not leaf.shape
     }
-    return rerolled(nodes, numbers)
+    counts = {leaf: SHIFT for leaf, value in captured.items() if value is COUNTS}
+    return rerolled(nodes, numbers, counts)
 
 
 # -- what a function sees ------------------------------------------------------------------------
@@ -97,15 +101,19 @@ def _chosen(plain: Callable[..., Any], dispatched: Callable[..., Any]) -> Callab
     """``plain``, or where an argument is traced ``dispatched``."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(a, Counted) for a in args):
+            return counted(plain, dispatched, *args)
         return (dispatched if any(map(is_traced, args)) else plain)(*args, **kwargs)
 
     return call
 
 
 def _with_lists(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A NumPy function that takes lists of traced numbers as arrays."""
+    """A NumPy function that takes lists of traced numbers as arrays, and counters."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs and any(isinstance(a, Counted) for a in args):
+            return counted(function, function, *args)
         return function(*map(_as_array, args), **kwargs)
 
     return call
@@ -134,9 +142,11 @@ class _Module:
 
 def _of_numpy(name: str) -> Any:
     found = getattr(cnp, name)
+    if name == "ndindex":
+        return counter_tuples
     if name in cnp.__all__ or not callable(found) or isinstance(found, type):
         return found
-    return found if name in ("stack", "concatenate", "ndindex") else _with_lists(found)
+    return found if name in ("stack", "concatenate") else _with_lists(found)
 
 
 def _of_math(name: str) -> Any:
@@ -166,24 +176,31 @@ def _extreme(plain: Callable[..., Any], pair: Any) -> Callable[..., Any]:
 _BUILTINS = {
     "max": _extreme(max, np.maximum),
     "min": _extreme(min, np.minimum),
-    "float": lambda *args: args[0] if args and is_traced(args[0]) else float(*args),
+    "float": lambda *args: (
+        args[0] if args and (is_traced(args[0]) or isinstance(args[0], Counted)) else float(*args)
+    ),
 }
+_COUNTING = {"range": CountedRange, "enumerate": counting}
 
 
-def rebound(f: Callable[..., Any], arrays: bool = False) -> Callable[..., Any]:
+def rebound(
+    f: Callable[..., Any], arrays: bool = False, counting: bool = False
+) -> Callable[..., Any]:
     """A copy of ``f`` in which plain loops over elements can be traced.
 
     It sees :mod:`chainrule.numpy` for NumPy (arrays that traced values can be written into), and
     ``math`` and the built-in ``max``, ``min``, ``float`` also take traced numbers.  With ``arrays``
     (while tracing) the arrays that it captures are traced, so that what is read from them at an
-    index is known by that index.  Functions of the same module that it calls are copied, too.
+    index is known by that index, and with ``counting`` the numbers of ``range`` are counters
+    (:mod:`.counters`).  Functions of the same module that it calls are copied, too.
     """
-    return _Copier(arrays).function(f) if isinstance(f, FunctionType) else f
+    return _Copier(arrays, counting).function(f) if isinstance(f, FunctionType) else f
 
 
 class _Copier:
-    def __init__(self, arrays: bool) -> None:
+    def __init__(self, arrays: bool, counting: bool) -> None:
         self.arrays = arrays
+        self.builtins = _BUILTINS | _COUNTING if counting else _BUILTINS
         self.copies: dict[FunctionType, FunctionType] = {}
         self.spaces: dict[int, dict[str, Any]] = {}
 
@@ -211,8 +228,8 @@ class _Copier:
         for name in _names(f.__code__):
             if name in f.__globals__:
                 space[name] = self.value(f.__globals__[name], f)
-            elif name in _BUILTINS and hasattr(builtins, name):
-                space[name] = _BUILTINS[name]
+            elif name in self.builtins and hasattr(builtins, name):
+                space[name] = self.builtins[name]
         return copy
 
     def value(self, value: Any, user: FunctionType) -> Any:

@@ -46,6 +46,7 @@ class Trace:
     captured: list[tuple[Leaf, Any]]
     locals: dict[Node, str] = field(default_factory=dict)
     elements: int = 0  # how many were read one by one
+    counters: int = 0  # how often a loop counter was used as a number
     helpers: frozenset[str] = frozenset()  # names that functions called by it give
     nested: bool = False  # whether the function takes derivatives itself
 
@@ -55,6 +56,7 @@ class Loops:
     """That loops over elements are re-rolled; where nodes were made, if that is to be known."""
 
     arrays: bool = True
+    counting: bool = True
     lines: dict[Node, str] | None = None
 
 
@@ -74,7 +76,7 @@ def trace(
     """
     with level("derive") as (session, opened):
         before = session.symbolic, session.elements_read, session.elements_most
-        session.symbolic, session.elements_read = True, 0
+        session.symbolic, session.elements_read, session.counters_met = True, 0, 0
         session.elements_most = None if loops is not None else _ELEMENTS
         try:
             inputs = [
@@ -86,7 +88,7 @@ def trace(
             with Locals(signature.function, None if loops is None else loops.lines) as recorder:
                 function = signature.function
                 if loops is not None:
-                    function = rebound(function, loops.arrays)
+                    function = rebound(function, loops.arrays, loops.counting)
                 result = signature.call([traced(leaf) for leaf in inputs], function)
             found = outputs(result)
             if len(found.nodes) != 1:
@@ -112,7 +114,17 @@ def trace(
             elements = session.elements_read
             session.symbolic, session.elements_read, session.elements_most = before
     return Trace(
-        inputs, output, arriving, gradients, networks, captured, locals_, elements, helpers, nested
+        inputs,
+        output,
+        arriving,
+        gradients,
+        networks,
+        captured,
+        locals_,
+        elements,
+        session.counters_met,
+        helpers,
+        nested,
     )
 
 

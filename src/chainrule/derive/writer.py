@@ -104,17 +104,19 @@ class Writer:
         self.primal: set[Quantity] = set()
         self.elements = 0  # how many the function reads one by one
         self._closed: list[Closed] | None = None  # of a function that takes derivatives itself
+        self.counters = 0  # how often loop counters are used as numbers
         self._alive: list[tuple[Trace, Trace]] = []  # nodes are interned only while they live
 
     def traces(self, kind: Kind) -> tuple[Trace, Trace]:
         """The function at both sizes."""
-        how = None if self.loops is None else Loops(self.loops.arrays)
+        how = None if self.loops is None else Loops(self.loops.arrays, self.loops.counting)
         pair = (
             trace(self.signature, self.first, self.wanted, kind, how),
             trace(self.signature, self.second, self.wanted, kind, how),
         )
         self.elements = max(t.elements for t in pair)
         self._same(*pair)
+        self.counters = max(t.counters for t in pair)
         self._alive.append(pair)
         if not pair[0].nested:
             return pair
@@ -139,7 +141,6 @@ class Writer:
         (value,) = translator.roots([one.output], [other.output])
         self.primal = set(ordered(translator.known.values()))
         roots = translator.roots(one.gradients, other.gradients)
-        translator.without_ramps([value, *roots])
         own = dict(translator.names)
         value_name = "y" if "y" not in taken | set(own.values()) else _fresh("Y", taken)
         if one.arriving is not None and value.children:
@@ -301,7 +302,6 @@ class Writer:
             shape = tuple(number(x, y) for x, y in shapes)
             translated.append(self.translator.network(a, b, shape))
         raw = [q for terms in translated for q in terms]
-        self.translator.without_ramps(raw)
         inside = set(ordered(raw))
         own = {q: name for q, name in self.own.items() if q in inside}
         before = set(self.names)

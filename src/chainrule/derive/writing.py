@@ -105,12 +105,19 @@ def looped(signature: Signature, wanted: list[int], options: Options) -> Writer:
     first: Exception | None = None
     failing = LoopPlan(PLANS[0], True)
     for arrays, pairs in itertools.product((True, False), PLANS):
-        plan = LoopPlan(pairs, arrays)
-        try:
-            return _finished(Writer(bare, wanted, options, plan))
-        except (PatternError, TypeError, ValueError, IndexError, DerivativeError) as error:
-            if first is None or _better(error, first):
-                first, failing = error, plan
+        found: list[Writer] = []
+        for counting in (True, False):  # counters that are used as numbers: x**i, or 1, x, x²
+            plan = LoopPlan(pairs, arrays, counting)
+            writer = Writer(bare, wanted, options, plan)
+            try:
+                found.append(_finished(writer))
+            except (PatternError, TypeError, ValueError, IndexError, DerivativeError) as error:
+                if first is None or (counting and _better(error, first)):
+                    first, failing = error, plan
+            if not writer.counters:
+                break
+        if found:
+            return min(found, key=_length)
         if not signature.names and arrays is False:
             break
     assert first is not None
@@ -129,7 +136,7 @@ def _explained(
     elements = 0
     where = ""
     for sizes in plan.sizes(signature.names):
-        loops = Loops(plan.arrays, {})
+        loops = Loops(plan.arrays, plan.counting, {})
         try:
             again = trace(signature, sizes, wanted, "gradients", loops)
             elements = max(elements, again.elements)
@@ -151,6 +158,6 @@ def _explained(
 
 _INSTEAD = (
     "index with loop counters, sums of them and constants (x[i, k], x[i + b], x[2 * i]); where a "
-    "loop carries a value from step to step, give its length as a number; what is computed from a "
-    "counter itself (i * x[i]) comes from an array that is passed, such as np.arange(n)"
+    "loop carries a value from step to step, give its length as a number or write it with "
+    "chainrule.scan"
 )

@@ -28,6 +28,7 @@ __all__ = [
     "gather_look",
     "indicator",
     "injective",
+    "is_ramp",
     "is_view",
     "is_zero",
     "linear",
@@ -35,6 +36,7 @@ __all__ = [
     "ones",
     "permute",
     "product",
+    "ramp",
     "reshape",
     "summed",
     "view",
@@ -261,6 +263,17 @@ def indicator(
 ) -> Node:
     """Boolean array, True at the points that ``out`` reaches."""
     return Draft(shape, np.dtype(bool), 1, dict(extents), [], out, constraints).finish()
+
+
+def ramp(n: int) -> Term:
+    """``(0, …, n − 1)``: of each place, how many are before it."""
+    before = affine(-1, [(1, 0), (-1, 1)])
+    return Term((n,), np.dtype(float), 1, (n, n), (), (0,), (before,))
+
+
+def is_ramp(node: Node) -> bool:
+    """Whether a node is one that :func:`ramp` gives."""
+    return isinstance(node, Term) and node.ndim == 1 and node is ramp(node.shape[0])
 
 
 def einsum(

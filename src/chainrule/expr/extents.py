@@ -297,12 +297,16 @@ class Extent:
             for key, power in mono:
                 low[key] = min(low.get(key, Fraction(0)), power)
         shift = tuple(sorted((k, -p) for k, p in low.items() if p < 0))
-        if len(self._top) == 1 and not shift:
+        if len(self._top) == 1:
             special = _special(self._top[0][1], latex)
             if special is not None:
-                rest = _poly_text(((self._top[0][0], Fraction(1)),), latex)
-                front = rest if special[0] == "1" else f"{special[0]} {rest}"
-                return special[0] if rest == "1" else front, special[1]
+                above, below = special
+                rest = _poly_text(((_times(self._top[0][0], shift), Fraction(1)),), latex)
+                under = _poly_text(((shift, Fraction(1)),), latex)
+                return (
+                    above if rest == "1" else rest if above == "1" else f"{above} {rest}",
+                    below if under == "1" else under if below == "1" else f"{below} {under}",
+                )
         scale = _denominator(self._top)
         top = tuple((_times(m, shift), c * scale) for m, c in self._top)
         return _poly_text(top, latex), _poly_text(((shift, Fraction(scale)),), latex)

@@ -12,7 +12,7 @@ import numpy as np
 from ..expr.extents import Number, exact
 from .evaluate import evaluate
 from .functions import style_of
-from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Sym, Wrap
+from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Ramp, Sym, Wrap
 from .writing import ATOM, Env, latex_name
 
 __all__ = ["Atom", "Elements", "NoElements", "Numbers", "Scalar", "TooLong"]
@@ -378,6 +378,8 @@ class Elements:
         return self._known[q]
 
     def _of(self, q: Quantity) -> Any:
+        if isinstance(q, Ramp):
+            return self._array(q, lambda at: Scalar.number(exact(at[0])))
         if isinstance(q, Sym):
             return self.symbols(q.name, q)
         if isinstance(q, Num):

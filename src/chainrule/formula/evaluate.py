@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..expr.extents import Extent
-from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Sym, Wrap, ordered
+from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Ramp, Sym, Wrap, ordered
 from .writing import Env
 
 __all__ = ["evaluate"]
@@ -35,6 +35,8 @@ def _sizes(shape: tuple[Extent, ...], env: Env) -> tuple[int, ...]:
 
 
 def _value(q: Quantity, known: Mapping[Quantity, Value], env: Env) -> Value:
+    if isinstance(q, Ramp):
+        return np.arange(*_sizes(q.shape, env), dtype=float)
     if isinstance(q, Sym):
         return np.asarray(env.values[q.name]).reshape(_sizes(q.shape, env))
     if isinstance(q, Num):

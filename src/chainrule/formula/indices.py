@@ -20,6 +20,7 @@ from .quantity import (
     Pow,
     Prod,
     Quantity,
+    Ramp,
     Sym,
     Wrap,
     map_labels,
@@ -98,6 +99,8 @@ class _Writer:
     def element(self, q: Quantity, at: tuple[Index, ...], top: bool = False) -> Written:
         """Entry ``at`` of a quantity."""
         name = self.owner.names.get(q) if not top else None
+        if isinstance(q, Ramp):
+            return Written(self.index(at[0]), ATOM if isinstance(at[0], int) else ADD)
         if name is None and isinstance(q, Sym):
             name = q.name
         if name is not None:

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..expr.build import broadcast, cast, contraction, linear, map_, summed, view
+from ..expr.build import broadcast, cast, contraction, linear, map_, ramp, summed, view
 from ..expr.calls import CALL_OPS, call
 from ..expr.draft import Draft, zeros
 from ..expr.extents import Extent
-from ..expr.nodes import Const, Leaf, Node, Scalar
+from ..expr.nodes import Box, Const, Leaf, Node, Scalar
 from ..expr.subs import Key, Look, Sub, affine, const, divided, modulo, parts_of
-from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Sym, Wrap, ordered
+from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Ramp, Sym, Wrap, ordered
 
 __all__ = ["Lowering", "NotLowered"]
 
@@ -53,6 +53,8 @@ class Lowering:
         return tuple(self._whole(e) for e in q.shape)
 
     def _node(self, q: Quantity) -> Node:
+        if isinstance(q, Ramp):
+            return Box(ramp(*self._shape(q)))
         if isinstance(q, Sym):
             leaf = self.leaves.get(q.name)
             if leaf is None or leaf.shape != self._shape(q):

@@ -24,6 +24,7 @@ from .notation import (
     Triangle,
 )
 from .quantity import Add, Form, Fun, Index, Num, Pow, Prod, Quantity, Sym
+from .ramps import counting
 from .symmetry import Symmetries
 from .triangles import NoMatrixForm, half_triangle, is_triangular, triangle_of
 
@@ -53,6 +54,8 @@ class Matrices:
     def _write(self, quantity: Quantity) -> Notation:
         if quantity.ndim > 2:
             raise NoMatrixForm
+        if (count := counting(quantity)) is not None:
+            return count
         if isinstance(quantity, Sym):
             return Name(quantity.name, quantity.ndim)
         if isinstance(quantity, Num):

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..expr.extents import Extent
+from ..expr.extents import ZERO, Extent
 from .writing import ADD, ATOM, HADAMARD, POSTFIX, PRODUCT, Env, Value, Written, latex_name
 
 __all__ = [
     "Apply",
+    "Counting",
     "Diag",
     "DiagonalOf",
     "Hadamard",
@@ -90,6 +91,26 @@ class Name(Notation):
 
     def value(self, env: Env) -> Value:
         return _column(env.values[self.name])
+
+
+@dataclass(frozen=True)
+class Counting(Name):
+    """The column ``(0, 1, …, n − 1)``, or one that begins elsewhere."""
+
+    extent: Extent
+    start: Extent = ZERO
+
+    def write(self, latex: bool) -> Written:
+        first, last = (
+            Literal(e).write(latex).text for e in (self.start, self.start + self.extent - 1)
+        )
+        return Written(
+            rf"\left({first}, \ldots, {last}\right)" if latex else f"({first}, …, {last})"
+        )
+
+    def value(self, env: Env) -> Value:
+        count = np.arange(round(self.extent.value(env.sizes)), dtype=float)
+        return (count + self.start.value(env.sizes))[:, None]
 
 
 @dataclass(frozen=True)

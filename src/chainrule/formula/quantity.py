@@ -26,6 +26,7 @@ __all__ = [
     "Pow",
     "Prod",
     "Quantity",
+    "Ramp",
     "Sym",
     "Wrap",
     "constant",
@@ -139,6 +140,15 @@ class Sym(Quantity):
             found.name = name
             _interned[key] = found
         return found  # type: ignore[return-value]
+
+
+class Ramp(Sym):
+    """The vector ``(0, 1, …, n − 1)``: what an index is as a number."""
+
+    __slots__ = ()
+
+    def __new__(cls, n: Extent) -> Ramp:
+        return super().__new__(cls, f"(0, …, {n - 1})", (n,))  # type: ignore[return-value]
 
 
 class Num(Quantity):

@@ -14,6 +14,7 @@ from .composing import transpose
 from .linearized import Kronecker, Vec
 from .notation import (
     Apply,
+    Counting,
     Diag,
     DiagonalOf,
     Hadamard,
@@ -30,7 +31,7 @@ from .notation import (
     Trace,
     Transpose,
 )
-from .writing import Env, Value
+from .writing import Env, Value, Written
 
 __all__ = ["in_rows"]
 
@@ -42,6 +43,19 @@ class Row(Name):
     def value(self, env: Env) -> Value:
         value = np.asarray(env.values[self.name])
         return value[None, :] if value.ndim == 1 else value
+
+
+@dataclass(frozen=True)
+class RowOfCounts(Row):
+    """The row of counts, written as the column is."""
+
+    counts: Counting
+
+    def write(self, latex: bool) -> Written:
+        return self.counts.write(latex)
+
+    def value(self, env: Env) -> Value:
+        return np.asarray(self.counts.value(env)).T
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,8 @@ def in_rows(tree: Notation, ndim: int) -> Notation:
 
 def _turned(tree: Notation) -> Notation:
     """Every vector in a tree as the transpose of a row."""
+    if isinstance(tree, Counting):
+        return Transpose(RowOfCounts(tree.name, 1, tree))
     if isinstance(tree, Name):
         return Transpose(Row(tree.name, 1)) if tree.ndim == 1 else tree
     if isinstance(tree, Ones):

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..expr.build import is_ramp
 from ..expr.extents import ONE, Extent, Number, exact, extent, name
 from ..expr.nodes import Box, Call, Const, Leaf, Map, Node, Scalar, Sum, Term
 from ..expr.subs import Affine, Look, Sub
@@ -29,12 +30,12 @@ from .quantity import (
     Num,
     Prod,
     Quantity,
+    Ramp,
     Sym,
     Wrap,
     constant,
     is_view,
     map_labels,
-    ordered,
     zero,
 )
 
@@ -225,7 +226,6 @@ class Translator:
         self.labels: dict[Node, str] = {}
         self.arrays: tuple[dict[Node, Any], dict[Node, Any]] = ({}, {})
         self.names: dict[Quantity, str] = {}
-        self.ramps: set[Quantity] = set()  # np.arange(N): fine as an index, no value on paper
         self.from_the_end: set[str] = set()  # index arrays that have negative elements
         self._partner: dict[Node, Node] = {}
         self._numbers: dict[tuple[Any, Any], Extent] = {}
@@ -292,7 +292,7 @@ class Translator:
         if isinstance(k, Look):
             subs = tuple(self.index(s, t) for s, t in zip(k.subs, m.subs, strict=True))
             table = self._counted(self.known[k.table])
-            if table in self.ramps:
+            if isinstance(table, Ramp):
                 return subs[0]
             return Wrap("look", self.number(k.n, m.n), subs, table)
         return Wrap(type(k).__name__.lower(), self.number(k.n, m.n), (self.index(k.sub, m.sub),))
@@ -336,14 +336,6 @@ class Translator:
             if not isinstance(quantity, Num) and node not in self.known:
                 self.known[node] = quantity
                 self._partner[node] = others[quantity]
-
-    def without_ramps(self, roots: Sequence[Quantity]) -> None:
-        """Raises FormulaError where a value is computed from ``np.arange(N)``."""
-        if self.ramps and not self.ramps.isdisjoint(ordered(roots)):
-            raise FormulaError(
-                "np.arange of a named extent is used as a value, for which formulas have no name: "
-                "pass the array as an argument, or give its size as a number"
-            )
 
     def network(
         self, ones: Sequence[Term], others: Sequence[Term], shape: tuple[Extent, ...]
@@ -447,10 +439,9 @@ class Translator:
         square = x.ndim == 2 and x.shape[0] == x.shape[1]
         if square and (x == np.eye(len(x))).all() and (y == np.eye(len(y))).all():
             return Prod(shape, ONE, shape[:1], (), (0, 0))
-        if x.ndim == 1 and x.dtype.kind == "i" and _is_ramp(x) and _is_ramp(y):
-            ramp = Sym(f"(0 … {shape[0] - 1})", shape)
-            self.ramps.add(ramp)
-            return ramp
+        if x.shape != y.shape and (steps := _steps(x, y)) is not None:
+            start, step = (self.number(*pair) for pair in steps)
+            return self.algebra.add([(start, Num(ONE)), (step, Ramp(shape[0]))], shape)
         if x.shape != y.shape or not np.array_equal(x, y):
             raise FormulaError(_VARIES.format(x=x.shape, y=y.shape))
         if x.dtype.kind == "i" and x.size and x.min() < 0:
@@ -464,6 +455,8 @@ class Translator:
             len(b.constraints),
         ):
             raise self._differs(a, b)
+        if is_ramp(a) and is_ramp(b):
+            return Ramp(shape[0])
         extents = {
             k: self.number(x, y) for k, (x, y) in enumerate(zip(a.extents, b.extents, strict=True))
         }
@@ -495,8 +488,18 @@ class Translator:
         return []
 
 
-def _is_ramp(array: Any) -> bool:
-    return bool((array == np.arange(len(array))).all())
+def _steps(x: Any, y: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]] | None:
+    """First elements and steps where both arrays are evenly spaced (``arange``, ``linspace``)."""
+    found = []
+    for array in (x, y):
+        if array.ndim != 1 or array.dtype.kind not in "iuf" or len(array) < 3:
+            return None
+        start, step = array[0].item(), (array[-1].item() - array[0].item()) / (len(array) - 1)
+        if not np.allclose(array, start + step * np.arange(len(array)), rtol=1e-13, atol=1e-13):
+            return None
+        found.append((start, int(step) if step == int(step) else step))
+    (a, s), (b, t) = found
+    return (a, b), (s, t)
 
 
 def _is_wide(q: Quantity) -> bool:

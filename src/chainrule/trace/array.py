@@ -403,6 +403,9 @@ def as_node(value: Any) -> Node:
         if isinstance(value, TracedArray):
             return value.node
     if not isinstance(value, np.ndarray | np.generic):
+        made = getattr(value, "as_traced", None)  # a number that knows where it comes from
+        if made is not None:
+            return as_node(made())
         value = np.asarray(value)
     if value.dtype.kind not in "biufc":
         raise TraceError(

@@ -61,6 +61,7 @@ class Session:
         self.elements_read = 0  # elements that were read from arrays at fixed indices
         self.elements_most: int | None = None
         self.opened: set[str] = set()  # names of the levels that have been opened
+        self.counters_met = 0  # loop counters that were used as numbers
         self._known: dict[Node, Any] = {}
         self._answers: dict[Node, Any] = {}
         self._evaluator = evaluator

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from ...expr.extents import ONE, Extent
-from ..quantity import Add, Fun, Num, Pow, Prod, Quantity, Sym
+from ..quantity import Add, Fun, Num, Pow, Prod, Quantity, Ramp, Sym
 from .body import Body
 from .booleans import is_boolean
 from .functions import Functions
@@ -158,6 +158,8 @@ class Lowering:
 
     # -- kinds of quantities ------------------------------------------------------------------
     def compute(self, q: Quantity) -> Array:
+        if isinstance(q, Ramp):
+            return Array(self.target.arange(self.size(q.shape[0]), floating=True), (0,))
         if isinstance(q, Sym):
             return Array(name(self.symbols[q.name]), tuple(range(q.ndim)))
         if isinstance(q, Num):

@@ -245,8 +245,8 @@ class Target:
         return self.call(function, value, *([literal(shift)] if shift else []))
 
     # -- new arrays ---------------------------------------------------------------------------
-    def arange(self, count: Expr) -> Expr:
-        return self.call("arange", count)
+    def arange(self, count: Expr, floating: bool = False) -> Expr:
+        return self.call("arange", count, **({"dtype": self.dtype()} if floating else {}))
 
     def eye(self, count: Expr) -> Expr:
         return self.call("eye", count, dtype=self.dtype())

@@ -131,8 +131,9 @@ def recurrence(a, b, reverse):
             flat = flat[:-2]
         return call("torch.nn.functional.pad", value, tuple_of(flat))
 
-    def arange(self, count: Expr) -> Expr:
-        return call("torch.arange", count, device=template("a.device", a=self.reference))
+    def arange(self, count: Expr, floating: bool = False) -> Expr:
+        kind = {"dtype": self.dtype()} if floating else {}
+        return call("torch.arange", count, **kind, device=template("a.device", a=self.reference))
 
     def eye(self, count: Expr) -> Expr:
         return call(

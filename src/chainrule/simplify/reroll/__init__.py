@@ -25,11 +25,16 @@ from .scalars import Scalars
 __all__ = ["PatternError", "rerolled"]
 
 
-def rerolled(roots: Sequence[Node], constants: Mapping[Node, Scalar] | None = None) -> list[Node]:
+def rerolled(
+    roots: Sequence[Node],
+    constants: Mapping[Node, Scalar] | None = None,
+    counts: Mapping[Node, int] | None = None,
+) -> list[Node]:
     """Nodes that compute the same as ``roots``, with loops over elements as terms with labels.
 
-    ``constants`` are leaves that are mere numbers.  Raises :class:`PatternError` where some
-    subscripts are no affine functions of loop counters.
+    ``constants`` are leaves that are mere numbers; ``counts`` are arrays of counts ``…, −1, 0, 1,
+    …`` and where the 0 is in them: an element of one is its subscript.
+    Raises :class:`PatternError` where some subscripts are no affine functions of loop counters.
     """
     elements = Elements(constants or {})
     elements.enter(roots)
@@ -40,7 +45,7 @@ def rerolled(roots: Sequence[Node], constants: Mapping[Node, Scalar] | None = No
         for whole in (False, True):  # x[i] − x[i] is no other kind than x[i] − x[j], or nothing
             scalars = Scalars(_raws(elements, roots), running, whole)
             try:
-                found.append(_rolled(elements, roots, scalars))
+                found.append(_rolled(elements, roots, scalars, counts or {}))
             except PatternError as error:
                 failed.append(error)
             if not scalars.cancelled:
@@ -56,11 +61,13 @@ def _raws(elements: Elements, roots: Sequence[Node]) -> list[Raw]:
     return [raw for r in roots if not elements.opaque(r) for raw in elements.array(r).flat]
 
 
-def _rolled(elements: Elements, roots: Sequence[Node], scalars: Scalars) -> list[Node]:
+def _rolled(
+    elements: Elements, roots: Sequence[Node], scalars: Scalars, counts: Mapping[Node, int]
+) -> list[Node]:
     loops = [root for root in roots if not elements.opaque(root)]
     raws = [elements.array(root) for root in loops]
     totals = [[(at, scalars.of(array[at])) for at in np.ndindex(array.shape)] for array in raws]
-    groups = Groups()
+    groups = Groups(counts)
     groups.enter(total for one in totals for _, total in one)
     clusters = []
     for root, one in zip(loops, totals, strict=True):

@@ -7,15 +7,15 @@ Kinds are taken parts before wholes, so that every part already is an element of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...expr.build import linear, view
+from ...expr.build import linear, ramp, view
 from ...expr.calls import call
 from ...expr.draft import Draft, zeros
-from ...expr.nodes import Const, Map, Node, Scalar
+from ...expr.nodes import Box, Const, Map, Node, Scalar
 from ...expr.subs import Look, Sub, affine
 from .elements import PatternError
 from .lattice import Form, Nest, Unfit, affine_columns, basis_of, fit, fit_apart, normalized
@@ -61,7 +61,8 @@ class _Group:
 class Groups:
     """Arrays for all kinds of scalars under some roots."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Mapping[Node, int]) -> None:
+        self.counts = counts
         self.groups: dict[int, _Group] = {}
         self._sums: set[tuple[int, int]] = set()
 
@@ -329,20 +330,24 @@ class Groups:
                 continue
             factor = next(factors)
             count = len(self.columns(factor))
-            node, subs = self._read(factor, forms[at : at + count])
+            node, subs = self._read(factor, forms[at : at + count], group.shape)
             at += count
             labels = range(len(group.shape))
             args.append(view(node, dict(enumerate(group.shape)), subs, labels, group.shape))
         op, params = sample.data
         return Map(op, group.shape, sample.dtype, tuple(args), params)
 
-    def _read(self, factor: Factor, forms: Sequence[Form]) -> tuple[Node, tuple[Sub, ...]]:
+    def _read(
+        self, factor: Factor, forms: Sequence[Form], extents: Sequence[int]
+    ) -> tuple[Node, tuple[Sub, ...]]:
         """A factor of a term: the array and its subscripts, given the forms of its columns."""
         if not isinstance(factor, Atom) or factor.op != "read":
             group = self.groups[factor.kind]
             assert group.node is not None
             return group.node, tuple(_sub(forms[k]) for k in group.axes)
         node, at = factor.data
+        if node in self.counts:
+            return _counted(forms[0], self.counts[node], extents)
         rest = iter(forms)
         direct = [_sub(next(rest)) if s >= 0 else s for s in at]
         tables = iter(self.arguments(factor))
@@ -353,7 +358,7 @@ class Groups:
                 continue
             inner = next(tables)
             looked = [next(rest) for _ in self.columns(inner)]
-            array, under = self._read(inner, looked)
+            array, under = self._read(inner, looked, extents)
             subs.append(affine(0, [(1, Look(array, under, -1 - place))]))
         return node, tuple(subs)
 
@@ -374,7 +379,8 @@ class Groups:
             at = width
             for factor in cluster.product:
                 count = len(self.columns(factor))
-                factors.append(self._read(factor, nest.columns[at : at + count]))
+                own = nest.columns[at : at + count]
+                factors.append(self._read(factor, own, nest.extents))
                 at += count
             constraints = [_sub(c) for c in nest.constraints]
             extents = dict(enumerate(nest.extents))
@@ -403,7 +409,8 @@ class Groups:
         inner = [j for j in range(len(nest.extents)) if j not in leading]
         order = [*leading, *inner]
         shape = tuple(nest.extents[j] for j in order)
-        node, subs = self._read(cluster.product[0], [f.moved(order) for f in nest.columns[width:]])
+        forms = [f.moved(order) for f in nest.columns[width:]]
+        node, subs = self._read(cluster.product[0], forms, shape)
         array = view(node, dict(enumerate(shape)), subs, range(len(shape)), shape)
         return call(sample.data, array, params=(len(inner),))
 
@@ -417,6 +424,17 @@ def _ranks(
         order.extend(j for j, c in enumerate(form.coefs) if c and j not in order)
     order.extend(j for j in range(count) if j not in order)
     return [order.index(j) for j in range(count)]
+
+
+def _counted(form: Form, zero: int, extents: Sequence[int]) -> tuple[Node, tuple[Sub, ...]]:
+    """An element of an array of counts, read from the shortest ramp that holds it."""
+    reach = [c * (e - 1) for c, e in zip(form.coefs, extents, strict=True)]
+    low = form.const - zero + sum(r for r in reach if r < 0)
+    high = form.const - zero + sum(r for r in reach if r > 0)
+    counts: Node = Box(ramp(high - min(low, 0) + 1))
+    if low < 0:
+        counts = linear((1, counts), (low, Const(1)))
+    return counts, (_sub(Form(form.const - zero - min(low, 0), form.coefs)),)
 
 
 def _sub(form: Form) -> Sub:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +135,11 @@ def _expanded(key: tuple[Any, ...], shape: tuple[int, ...]) -> list[Any]:
             axis += rank
         elif isinstance(item, int | np.integer) and not isinstance(item, bool):
             items.append(_checked(int(item), shape[axis], axis))
+            axis += 1
+        elif not isinstance(item, TracedArray) and hasattr(
+            item, "as_traced"
+        ):  # a number that knows where it comes from
+            items.append(_checked(operator.index(item), shape[axis], axis))
             axis += 1
         else:
             items.append(_Table(_integers(item)))
