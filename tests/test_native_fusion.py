@@ -26,8 +26,8 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[Group]:
     """The groups of all programs made in a test; fusion is always worth while."""
     found: list[Group] = []
 
-    def lower(plan: Any) -> Any:
-        lowered = lowering.lower(plan)
+    def lower(plan: Any, *more: Any) -> Any:
+        lowered = lowering.lower(plan, *more)
         found.extend(item for item in lowered.items if isinstance(item, Group))
         return lowered
 

@@ -11,7 +11,10 @@ layout    values of a plan as buffer, offset and strides; buffers that are reuse
 fusion    neighbouring nests under one outermost loop, strip by strip
 assembly  buffers and nests under construction; indices, contraction: steps of these kinds
 lowering  the other steps of a plan to loop nests and products
+blocks    programs inside a program as items: loops over rounds, branches, parts
+bodies    calls with a program inside to blocks
 memory    temporaries in one piece that is used again; callback: kernels that NumPy runs
+module    the text of all functions of a program
 program   a plan as one native function
 entry     the function that Python calls: checks of its arguments, fresh results
 engine    compilation, the cache of compiled objects on disk, what the machine offers

@@ -25,12 +25,13 @@ class Assembly:
         self.plan = plan
         self.items: list[Item] = []
         self.arrays: dict[int, Array] = {}
-        self.calls: dict[int, Callback | Array] = {}
+        self.calls: dict[int, Callback | dict[int, Array]] = {}
         self.written: dict[Buffer, int] = {}  # the last item that writes it
         self.held: dict[Buffer, tuple[int, int, Access]] = {}  # item, node, where it goes
         self.read: set[Buffer] = set()  # by items other than the writer's own registers
         self.pinned: set[Buffer] = set()  # seen by callbacks, so in the program's own memory
         self.constants: dict[Any, Array] = {}
+        self.known: set[Buffer] = set()  # of the program around, where the plan is a body
 
     # -- buffers and nests --------------------------------------------------------------------
     def _fresh(self, shape: Sequence[int], kind: str) -> Array:
@@ -62,9 +63,14 @@ class Assembly:
                 isinstance(item, Nest)
                 and item.shape == loops
                 and not (item.serial or _indexed(item))
+                and self._joins(number, operands)
             ):
                 return number
         return self._append(Nest(loops))
+
+    def _joins(self, number: int, operands: Sequence[Array]) -> bool:
+        """Whether a step may join a nest of its loops that its operands allow."""
+        return True
 
     def _append(self, item: Item) -> int:
         self.items.append(item)

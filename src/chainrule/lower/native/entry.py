@@ -38,6 +38,7 @@ API = (
     "PyObject_CallNoArgs",
     "Py_IncRef",
     "Py_DecRef",
+    "PyErr_CheckSignals",
     "threads",
     "busy",
     "sgemm",

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from .blocks import Region
 from .callback import Callback
 from .code import Target
 from .layout import WIDTHS, Access, Buffer
@@ -22,7 +23,7 @@ from .loops import Moved, emit_nest, identity_of
 from .matmul import Product
 from .nest import Constant, Fold, Load, Nest, Store, beneath
 
-__all__ = ["Group", "Item", "emit_group", "fused", "meets_again"]
+__all__ = ["Group", "Item", "emit_group", "fused", "meets_again", "writes"]
 
 #: Chunks of the outermost loop: cores take them one after the other.
 CHUNKS = 16
@@ -70,7 +71,7 @@ class Group:
         return sum(nest.work for nest in self.nests)
 
 
-Item: TypeAlias = Nest | Product | Callback | Group
+Item: TypeAlias = Nest | Product | Callback | Group | Region
 
 
 def fused(items: Sequence[Item]) -> list[Item]:
@@ -213,18 +214,23 @@ def _round(nest: Nest, access: Access) -> tuple[int, int] | None:
     return (step, low // step) if low // step == high // step else None
 
 
-def _writes(item: Item) -> set[Buffer]:
+def writes(item: Item) -> set[Buffer]:
+    """The buffers that an item writes."""
     if isinstance(item, Product):
         return {item.c.buffer}
-    assert isinstance(item, Nest)
-    return {s.access.buffer for s in item.sinks}
+    if isinstance(item, Callback):
+        return {a.buffer for a in item.outputs.values()}
+    if isinstance(item, Region):
+        return set(item.results)
+    nests = item.nests if isinstance(item, Group) else [item]
+    return {s.access.buffer for nest in nests for s in nest.sinks}
 
 
 def _conflict(one: Nest | Product, other: Item) -> bool:
     def meets(item: Item) -> set[Buffer]:
         return {a.buffer for a in item.accesses}
 
-    return not (_writes(one).isdisjoint(meets(other)) and _writes(other).isdisjoint(meets(one)))
+    return not (writes(one).isdisjoint(meets(other)) and writes(other).isdisjoint(meets(one)))
 
 
 # -- the group ----------------------------------------------------------------------------------

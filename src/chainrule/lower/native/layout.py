@@ -43,7 +43,7 @@ def kind_of(dtype: Any) -> str:
 
 @dataclass(eq=False, slots=True)
 class Buffer:
-    """Memory of one kind. ``role``: input, temp, output or const."""
+    """Memory of one kind. ``role``: input, temp, output, const or cursor (see :mod:`.blocks`)."""
 
     kind: str
     size: int
@@ -52,6 +52,8 @@ class Buffer:
     data: Any = None  # of a constant
     first: int = -1  # the first and the last item that meet it
     last: int = -1
+    host: Buffer | None = None  # of a block's temporary: the piece of memory it is a part of,
+    place: int = 0  # from which byte on
     zeroed: bool = False  # a result that comes filled with zeros (pages that nobody has touched)
 
     def meet(self, item: int) -> None:

@@ -7,10 +7,12 @@ step in a register, and is stored only if somebody else reads it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from ...expr.calls import BODIED
 from ..steps import (
     CallStep,
     Combine,
@@ -27,6 +29,8 @@ from ..steps import (
     ViewOp,
 )
 from .assembly import converted
+from .blocks import Region
+from .bodies import Bodies
 from .callback import Callback
 from .contraction import Contractions
 from .fusion import Item
@@ -61,21 +65,26 @@ class Lowered:
         for item in self.items:
             for access in item.accesses:
                 found[access.buffer] = None
+            if isinstance(item, Region):
+                found.update(dict.fromkeys(item.inside))
         return list(found)
 
 
-def lower(plan: Plan) -> Lowered:
-    """The nests and products of a plan; Unsupported names the first step without native form."""
-    return _Lowering(plan).run()
+def lower(plan: Plan, bodies: bool = True) -> Lowered:
+    """The nests and products of a plan; Unsupported names the first step without native form.
+
+    Without ``bodies`` NumPy runs programs inside of the plan.
+    """
+    lowering = _Lowering(plan)
+    lowering.bodies = bodies
+    return lowering.run()
 
 
-class _Lowering(Indices, Contractions):
+class _Lowering(Indices, Contractions, Bodies):
     """One method a kind of step."""
 
     def run(self) -> Lowered:
         plan = self.plan
-        if len(plan.steps) > MOST_STEPS:
-            raise Unsupported(f"a program of {len(plan.steps)} steps")
         inputs = []
         for leaf, value in zip(plan.leaves, plan.inputs, strict=True):
             if leaf.size == 0:
@@ -83,13 +92,18 @@ class _Lowering(Indices, Contractions):
             buffer = Buffer(kind_of(leaf.dtype), leaf.size, "input")
             self.arrays[value] = Array(buffer, leaf.shape, contiguous_strides(leaf.shape))
             inputs.append(self.arrays[value])
-        for step in plan.steps:
+        self._steps()
+        outputs = self._outputs("output")
+        return Lowered(inputs, outputs, self._finished())
+
+    def _steps(self) -> None:
+        if len(self.plan.steps) > MOST_STEPS:
+            raise Unsupported(f"a program of {len(self.plan.steps)} steps")
+        for step in self.plan.steps:
             method: Callable[[Any], None] = getattr(
                 self, "_" + type(step).__name__.lower(), self._no
             )
             method(step)
-        outputs = self._outputs()
-        return Lowered(inputs, outputs, self._finished())
 
     def _no(self, step: Step) -> None:
         raise Unsupported(type(step).__name__)
@@ -244,8 +258,13 @@ class _Lowering(Indices, Contractions):
         if step.op in ("amax", "amin") and arrays[0].kind != "i1":
             rank = len(arrays[0].shape)
             how: How = "max" if step.op == "amax" else "min"
-            self.calls[step.target] = self._fold(arrays[0], range(rank - step.params[0], rank), how)
+            folded = self._fold(arrays[0], range(rank - step.params[0], rank), how)
+            self.calls[step.target] = {0: folded}
             return
+        if step.op in BODIED and self.bodies:
+            with suppress(Unsupported):  # NumPy runs it
+                self.calls[step.target] = self._bodied(step)
+                return
         # arrays of the program's own memory: arguments lie elsewhere at every call
         own = [a if a.buffer.role == "temp" else self._copy(a) for a in arrays]
         item = Callback(step.op, step.params, own)
@@ -257,8 +276,8 @@ class _Lowering(Indices, Contractions):
     def _item(self, step: CallStep) -> None:
         """One result of a call."""
         made = self.calls[step.inputs[0]]
-        if isinstance(made, Array):
-            self.arrays[step.target] = made
+        if isinstance(made, dict):
+            self.arrays[step.target] = made[step.index]
             return
         found = made.outputs.get(step.index)
         if found is None:
@@ -270,13 +289,14 @@ class _Lowering(Indices, Contractions):
         self.arrays[step.target] = found
 
     # -- results ------------------------------------------------------------------------------
-    def _outputs(self) -> list[Array]:
+    def _outputs(self, role: str) -> list[Array]:
         found = []
         for value in self.plan.outputs:
             array = self.arrays[value]
-            if array.buffer.role != "temp" or not array.whole or array.buffer in self.pinned:
+            own = array.buffer.role == "temp" and array.buffer not in self.known
+            if not own or not array.whole or array.buffer in self.pinned:
                 array = self._copy(array)
-            array.buffer.role = "output"
+            array.buffer.role = role
             found.append(array)
         return found
 

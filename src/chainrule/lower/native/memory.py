@@ -9,7 +9,7 @@ import numpy as np
 
 from .layout import DTYPES, WIDTHS, Array, Buffer, Unsupported
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "arena"]
 
 _ALIGN = 64
 #: A program keeps its memory for as long as it lives; a larger one runs on NumPy.
@@ -20,15 +20,27 @@ class Memory:
     """Temporaries of ``buffers`` (whose first and last use are known) placed and allocated."""
 
     def __init__(self, buffers: Sequence[Buffer]) -> None:
-        total, self._places = _arena(buffers)
+        self._places: dict[Buffer, int]
+        total, self._places = arena([b for b in buffers if b.host is None])
+        for buffer in buffers:
+            if buffer.host is not None:
+                self._hosted(buffer)
         if total > MAX_BYTES:
             raise Unsupported(f"{total / 2**20:.0f} MiB of temporaries")
         self._bytes = np.empty(total + _ALIGN, np.uint8)
         self._start = -self._bytes.ctypes.data % _ALIGN
         self._constants = [b.data for b in buffers if b.role == "const"]
 
+    def _hosted(self, buffer: Buffer) -> int:
+        """Where a buffer within another lies."""
+        found = self._places.get(buffer)
+        if found is None:
+            assert buffer.host is not None
+            found = self._places[buffer] = self._hosted(buffer.host) + buffer.place
+        return found
+
     def address(self, buffer: Buffer) -> int:
-        """Where a buffer lies; 0 for arguments and results, which lie elsewhere at every call."""
+        """Where a buffer lies; 0 for arguments, results and cursors: elsewhere each time."""
         if buffer.role == "const":
             return int(buffer.data.ctypes.data)
         if buffer not in self._places:
@@ -43,7 +55,7 @@ class Memory:
         return np.ndarray(array.shape, DTYPES[array.kind], self._bytes.data, place, strides)
 
 
-def _arena(buffers: Sequence[Buffer]) -> tuple[int, dict[Buffer, int]]:
+def arena(buffers: Sequence[Buffer]) -> tuple[int, dict[Buffer, int]]:
     """Bytes in all, and where each temporary lies: memory is used again when a buffer is dead."""
     places: dict[Buffer, int] = {}
     total = 0
