@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -149,11 +148,12 @@ class _Planner(Emitter):
             base = self.view(base, [ViewOp("contiguous", ())], node.shape)
         else:
             base = self.fill(node.shape, 0, node.dtype)
-        apart = not now and _apart([n for _, n in later])
-        for position, (coef, part) in enumerate(later):
+        ranges: list[list[tuple[int, int]]] = []
+        for coef, part in later:
             assert isinstance(part, Term)
             value, labels = product(self, part, part.coef * coef)
-            adds = not apart and (position > 0 or bool(now))
+            ranges.append(_ranges(part))
+            adds = bool(now) or not all(_apart(ranges[-1], other) for other in ranges[:-1])
             base = write(self, part, value, labels, base, add=adds)
         return base
 
@@ -193,14 +193,12 @@ def _operands(node: Node) -> Sequence[Node]:
     return node.children
 
 
-def _apart(parts: Sequence[Node]) -> bool:
-    """Whether terms write disjoint parts, told by their ranges along some one axis."""
-    for axis in range(parts[0].ndim):
-        ranges = []
-        for part in parts:
-            assert isinstance(part, Term)
-            ranges.append(bounds(part.out[axis], dict(enumerate(part.extents))))
-        ranges.sort()
-        if all(a[1] < b[0] for a, b in pairwise(ranges)):
-            return True
-    return False
+def _ranges(part: Term) -> list[tuple[int, int]]:
+    """What a term writes lies within these bounds of each axis."""
+    extents = dict(enumerate(part.extents))
+    return [bounds(sub, extents) for sub in part.out]
+
+
+def _apart(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> bool:
+    """Whether two boxes do not meet: what one holds is still zero where the other is written."""
+    return any(a[1] < b[0] or b[1] < a[0] for a, b in zip(one, other, strict=True))

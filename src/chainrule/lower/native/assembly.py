@@ -10,6 +10,7 @@ import numpy as np
 
 from ..steps import Plan, ViewOp
 from .callback import Callback
+from .forwarding import forwarded
 from .fusion import Item, fused, meets_again
 from .layout import Access, Array, Buffer, Unsupported, contiguous_strides, kind_of
 from .loops import identity_of
@@ -177,7 +178,7 @@ class Assembly:
                     continue
                 item = pruned(item)
             kept.append(item)
-        for item in fused(kept):
+        for item in fused(forwarded(kept)):
             if not isinstance(item, Nest):
                 result.append(item)
                 continue

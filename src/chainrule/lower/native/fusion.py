@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import gcd
 from typing import TypeAlias
 
 from .blocks import Region
@@ -33,8 +34,10 @@ WORTH = 1 << 18
 STRIP = 1 << 15
 #: Innermost loops shorter than this leave vectors half empty.
 NARROW = 8
-#: A strip of a group with narrow nests has a multiple of so many rounds.
+#: A strip of a group with narrow nests has a multiple of so many rounds, and is longer: each of its
+#: many short loops takes some time to begin.
 VECTORS = 16
+LONGER = 4
 _MOST_NESTS = 32
 _MOST_POSTPONED = 8
 #: Longer loops add single numbers in blocks of their own, which is more accurate.
@@ -176,13 +179,17 @@ def _outermost(nest: Nest, axis: int) -> Nest:
 def _fits(nests: Sequence[Nest]) -> bool:
     """Whether rounds of the outermost loops are independent but for sums that nobody reads."""
     met: dict[Buffer, list[tuple[int, int] | None]] = {}  # per access: stride and slice
+    accesses: dict[Buffer, list[Access]] = {}
     written: set[Buffer] = set()
+    looked: set[Buffer] = set()
     sums: list[Buffer] = []
     for nest in nests:
         for node in nest.nodes:
             if isinstance(node, Load):
                 place = None if node.index else _round(nest, node.access)
                 met.setdefault(node.access.buffer, []).append(place)
+                accesses.setdefault(node.access.buffer, []).append(node.access)
+                looked.update({node.access.buffer} if node.index else ())
         for sink in nest.sinks:
             buffer = sink.access.buffer
             written.add(buffer)
@@ -193,13 +200,28 @@ def _fits(nests: Sequence[Nest]) -> bool:
                     return False
                 sums.append(buffer)
             met.setdefault(buffer, []).append(_round(nest, sink.access))
+            accesses.setdefault(buffer, []).append(sink.access)
     if any(len(met[buffer]) > 1 for buffer in sums):
         return False
     for buffer in written.difference(sums):
         places = set(met[buffer])
-        if len(places) != 1 or None in places:
+        if len(places) == 1 and None not in places:
+            continue
+        if buffer in looked or not _in_columns(accesses[buffer], nests[0].shape[0]):
             return False
     return True
+
+
+def _in_columns(accesses: Sequence[Access], extent: int) -> bool:
+    """Whether each round has places of its own by what is left over of some step."""
+    first = accesses[0]
+    step = first.strides[0]
+    if step <= 0 or any(a.strides[0] != step for a in accesses):
+        return False
+    common = gcd(
+        *(s for a in accesses for s in a.strides[1:]), *(a.offset - first.offset for a in accesses)
+    )
+    return common == 0 or common >= step * extent
 
 
 def _round(nest: Nest, access: Access) -> tuple[int, int] | None:
@@ -288,8 +310,9 @@ def _narrow(nest: Nest) -> bool:
 
 def _turn(group: Group) -> None:
     """Vectors of narrow nests along the rounds of a strip."""
-    strip = max(group.strip // VECTORS, 1) * VECTORS
-    group.strip = strip
+    strips = -(-group.chunk // max(LONGER * group.strip, VECTORS))
+    strip = -(-group.chunk // (strips * VECTORS)) * VECTORS
+    group.strip, group.chunk = strip, strips * strip
     group.columns = set(group.sliced)
     for nest in group.nests:
         if not _narrow(nest):
