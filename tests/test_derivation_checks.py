@@ -21,10 +21,17 @@ def test_central_differences_are_an_oracle_of_their_own():
         cr.derive(lambda x: np.sum(wrong(x)), x="N")
 
 
-def test_what_depends_on_the_parity_of_a_size_is_found():
-    with pytest.raises(cr.DerivativeError, match=r"right at sizes .* wrong at .*'N': 2"):
-        cr.derive(lambda x: np.median(x), x="N")
-    assert cr.derive(lambda x: np.median(x), x="5").gradients["x"].shape == ("5",)
+def test_what_depends_on_the_parity_of_a_size_says_so():
+    derivation = cr.derive(lambda x: np.median(x), x="N")
+    assert derivation.condition == "N odd"
+    with pytest.raises(ValueError, match="N odd, not at"):
+        derivation.small_case(N=4)
+    assert not cr.derive(lambda x: np.median(x), x="5").condition
+
+
+def test_what_depends_on_sizes_otherwise_is_refused():
+    with pytest.raises(cr.DerivativeError, match=r"right at sizes .* wrong at .*'N': 3"):
+        cr.derive(lambda x: x[: 2 - (len(x) % 3 == 0)], x="N")
 
 
 def test_what_holds_for_one_order_of_sizes_says_so():
@@ -50,6 +57,53 @@ def test_convolutions_hold_for_the_longer_array_first_and_say_so(f, check):
     for function, given in (("forward", ()), ("backward", (np.ones(5),))):
         with pytest.raises(ValueError, match="K <= N only, not for K = 7, N = 3"):
             code[function](np.ones(3), np.ones(7), *given)
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("f", [np.convolve, np.correlate], ids=["convolve", "correlate"])
+@pytest.mark.parametrize(
+    ("shapes", "conditions"),
+    [
+        ({"x": "N", "w": "K"}, {"same": "K ≤ N, K odd", "valid": "K ≤ N"}),
+        ({"x": "N", "w": (3,)}, {"same": "N ≥ 3", "valid": "N ≥ 3"}),
+        ({"x": "N", "w": (4,)}, {"same": "N ≥ 4", "valid": "N ≥ 4"}),
+        ({"x": (7,), "w": (2,)}, {}),
+        ({"x": (2,), "w": "K"}, {"same": "K ≥ 2", "valid": "K ≥ 2", "correlate same": "K ≥ 3"}),
+    ],
+    ids=["names", "three", "four", "numbers", "a longer second"],
+)
+def test_convolutions_in_all_modes(f, mode, shapes, conditions):
+    derivation = cr.derive(lambda x, w: f(x, w, mode), **shapes)
+    wanted = conditions.get(f"{f.__name__} {mode}", conditions.get(mode, ""))
+    assert derivation.condition == wanted
+    if mode == "full":  # no condition is left that always holds
+        assert not any(
+            mark in form.index for form in derivation.gradients.values() for mark in "≥≤<="
+        )
+    code = {}
+    exec(derivation.source(), code)
+    rng = np.random.default_rng(0)
+    n = shapes["x"][0] if isinstance(shapes["x"], tuple) else 8
+    k = shapes["w"][0] if isinstance(shapes["w"], tuple) else 5
+    x, w = rng.normal(size=n), rng.normal(size=k)
+    y, back = cr.vjp(lambda x, w: f(x, w, mode), x, w)
+    G = rng.normal(size=y.shape)
+    np.testing.assert_allclose(code["forward"](x, w), y, rtol=1e-12)
+    for found, wanted in zip(code["backward"](x, w, G), back(G), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_emitted_code_says_which_sizes_it_is_for():
+    derivation = cr.derive(lambda x, w: np.convolve(x, w, "same"), x="N", w="K")
+    code = {}
+    exec(derivation.source(), code)
+    with pytest.raises(ValueError, match="K <= N and K % 2 == 1 only, not for K = 4, N = 7"):
+        code["forward"](np.ones(7), np.ones(4))
+    code = {}
+    exec(cr.derive(lambda x: np.median(x), x="N").source(), code)
+    with pytest.raises(ValueError, match="N % 2 == 1 only, not for N = 4"):
+        code["forward"](np.ones(4))
+    assert "at N = 3, K = 3" in str(derivation.small_case(N=3))
 
 
 def test_small_cases_keep_the_order():

@@ -164,7 +164,7 @@ VECTORIZED = {
     "row_means": (loops.row_means, {"x": "N D"}, "x 𝟏 / D", "x.mean(axis=1)"),
     "row_variances": (loops.row_variances, {"x": "N D"}, None, ".mean(axis=1)"),
     "apply": (loops.apply, {"A": "N M", "x": "M"}, "A x", "A @ x"),
-    "running": (loops.running, {"x": "N"}, "Σ_i x[i] [n−i ≥ 0]", "np.cumsum(x"),
+    "running": (loops.running, {"x": "N"}, "Σ_i x[i] [i ≤ n]", "np.cumsum(x"),
     "transposed": (loops.transposed, {"x": "N M"}, "xᵀ", "x.T"),
     "lower": (loops.lower, {"x": "N N"}, "tril(x)", "np.tril(x)"),
     "triangle": (loops.triangle, {"L": "N N", "x": "N"}, None, ""),

@@ -7,8 +7,7 @@ itself, which share no rule with the formulas.
 from __future__ import annotations
 
 import itertools
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import floor, prod
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 import scipy.special
 
 from ..errors import DerivativeError
+from ..formula.conditions import explaining, holds
 from ..formula.derivation import Definition, Derivation, JacobianForm, evaluated
 from ..formula.evaluate import evaluate
 from ..formula.notation import Indexed
@@ -31,6 +31,7 @@ __all__ = ["Checker", "formula_functions", "samples"]
 
 _MOST = 40_000  # elements of a dense Jacobian that is checked
 _LARGE = 200  # rows of a matrix that is made near to the identity instead of positive definite
+_NEAR = 64  # numbers in shapes that sizes are tried next to
 _BOX = 4_000_000  # points of the loops by which index notation is evaluated
 
 
@@ -159,10 +160,14 @@ class Checker:
         rng = np.random.default_rng(0)
         passed = 0
         refused: Exception | None = None
-        for pool in (*(pools or self.pools), *_LARGER):
-            if passed == most or (passed and pool in _LARGER):
+        condition = self.derivation.condition
+        more = _GROWING_POOLS if condition else ()
+        for pool in (*(pools or self.pools), *more, *_LARGER):
+            if passed == most or (passed and not condition and pool in _LARGER):
                 return
             sizes = self._sizes(pool)
+            if not holds(condition, sizes):
+                continue
             for attempt in range(3):
                 point = self._point(sizes, rng, attempt)
                 try:
@@ -186,10 +191,6 @@ class Checker:
                 f"{self.derivation.function} has no finite derivative at random values, so its "
                 "formula cannot be checked; pass check=False to see it unchecked"
             )
-
-    def allowed(self, pools: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
-        """The pools, or where formulas hold under a condition those that grow."""
-        return _GROWING_POOLS if self.derivation.condition else pools
 
     def _sizes(self, pool: Sequence[int]) -> dict[str, int]:
         """Sizes of the names, those that are small in the traces first."""
@@ -258,25 +259,55 @@ class Checker:
         if not checked:
             raise DerivativeError(f"{self.derivation.function} runs at none of the sizes tried")
 
-    def order(self) -> str:
-        """The order of sizes for which the function's value is what was derived; "" for any.
+    def condition(self) -> str:
+        """The condition on sizes under which the function's value is what was derived; "" for none.
 
-        Tracing saw one order of the names only, and a function may do otherwise in another.
+        Tracing saw one order of the names, and primes only; a function may do otherwise elsewhere.
         """
-        if self.partly or len(self.signature.names) < 2:
+        if self.partly or not self.signature.names:
             return ""
-        found = [
-            (sizes, held)
-            for sizes in _orders(self.signature.growing)
-            if (held := self._agrees(sizes)) is not None
-        ]
-        if all(held for _, held in found) or not any(h for s, h in found if _grows(s)):
-            return ""  # right everywhere, or wrong for other reasons than the order
-        for a, b in itertools.combinations(self.signature.growing, 2):
-            for sign, holds in (("<", operator.lt), ("≤", operator.le)):
-                if all(held == holds(sizes[a], sizes[b]) for sizes, held in found):
-                    return f"{a} {sign} {b}"
-        return " < ".join(self.signature.growing)
+        found = self._tried(self._doubtful())
+        if all(held for _, held in found):
+            return ""
+        return self._explaining()
+
+    def _explaining(self) -> str:
+        """The simplest condition that tells where the value is what was derived."""
+        found = self._tried(self._varied())
+        if all(held for _, held in found) or not any(held for _, held in found):
+            return ""  # right everywhere, or wrong for other reasons
+        names = self.signature.growing
+        bounds = sorted({size for sizes, _ in found for size in sizes.values()})
+        ordered_ = " < ".join(names) if any(h for s, h in found if _grows(s)) else ""
+        return explaining(names, found, bounds) or (ordered_ if len(names) > 1 else "")
+
+    def _tried(self, places: Iterable[dict[str, int]]) -> list[tuple[dict[str, int], bool]]:
+        """Sizes, and whether the value is what was derived there."""
+        return [(sizes, held) for sizes in places if (held := self._agrees(sizes)) is not None]
+
+    def _doubtful(self) -> Iterator[dict[str, int]]:
+        """Sizes in other orders than those of the traces, and next to the numbers given."""
+        names = self.signature.growing
+        if len(names) > 1:
+            yield from _orders(names)
+        near = {n + d for n in self.signature.numbers for d in (-1, 0) if n <= _NEAR}
+        yield from (dict.fromkeys(names, size) for size in sorted(near - {0}))
+
+    def _varied(self) -> Iterator[dict[str, int]]:
+        """Sizes in several orders, each name even and odd, small and next to the numbers given."""
+        names = self.signature.growing
+        near = {n + d for n in self.signature.numbers for d in (-1, 0, 1) if n <= _NEAR}
+        wide = sorted({*range(1, 8), *near} - {0})
+        if len(names) <= 2:
+            yield from (
+                dict(zip(names, s, strict=True)) for s in itertools.product(wide, repeat=len(names))
+            )
+            return
+        for sizes in _orders(names):
+            yield sizes
+            yield {name: size + 1 for name, size in sizes.items()}
+        base = {name: 3 + k for k, name in enumerate(names)}
+        yield from ({**base, name: size} for name in names for size in wide)
 
     def _agrees(self, sizes: dict[str, int]) -> bool | None:
         """Whether the derived value is the function's at some sizes; None where it has none."""
@@ -339,17 +370,26 @@ class Checker:
                 failed.append((point.sizes, error))
             else:
                 held.append(point.sizes)
-        if failed:
-            self._judge(held, failed)
+        if failed and self._judge(held, failed):
+            self.gradients(wanted)
 
     def _judge(
         self, held: Sequence[dict[str, int]], failed: Sequence[tuple[dict[str, int], Exception]]
-    ) -> None:
-        """A formula that is right at some sizes: under a condition on them, or not at all."""
+    ) -> bool:
+        """A formula that is right at some sizes: under a condition on them, or not at all.
+
+        Returns whether it is to be checked again, under a condition.
+        """
         sizes, error = failed[0]
-        if held and all(map(_grows, held)) and not any(_grows(s) for s, _ in failed):
-            self.derivation.condition = self.order() or " < ".join(self.signature.growing)
-            return
+        if not self.derivation.condition and not self.partly:
+            condition = self._explaining()
+            names = self.signature.growing
+            grows = held and all(map(_grows, held)) and not any(_grows(s) for s, _ in failed)
+            if not condition and grows and len(names) > 1:  # the derivative alone depends on it
+                condition = " < ".join(names)
+            if condition and not any(holds(condition, s) for s, _ in failed):
+                self.derivation.condition = condition
+                return True
         if held:
             raise DerivativeError(
                 f"the formula of {self.derivation.function} is right at sizes {held[0]} and wrong "
@@ -462,7 +502,12 @@ class Checker:
                 for form in forms
             )
 
-        pools = [pool for pool in self.allowed(_SMALL_POOLS) if fits(self._sizes(pool))]
+        pools = [*_SMALL_POOLS, *(_GROWING_POOLS if self.derivation.condition else ())]
+        pools = [
+            pool
+            for pool in pools
+            if fits(sizes := self._sizes(pool)) and holds(self.derivation.condition, sizes)
+        ]
         if not pools:
             raise DerivativeError(
                 "the Jacobian has too many elements at these sizes to be checked: give names in "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from fractions import Fraction
 from math import prod
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DerivativeError
+from ..formula.conditions import Clause, clauses, holds
 from ..formula.derivation import Definition, Derivation, JacobianForm
 from ..formula.elements import Elements, NoElements, Numbers, Scalar, TooLong
 from ..formula.evaluate import evaluate
@@ -32,25 +32,32 @@ _LINEAR = {"N": 1, "D": 2, "M": 3}
 def write_small_case(writer: Writer, derivation: Derivation, given: Mapping[str, int]) -> SmallCase:
     """The small case at sizes of the names."""
     sizes = _sizes(writer.signature.names, given)
-    return _Small(writer, derivation, _in_order(sizes, derivation.condition, given)).run()
+    return _Small(writer, derivation, _allowed(sizes, derivation.condition, given)).run()
 
 
-def _in_order(sizes: dict[str, int], condition: str, given: Mapping[str, int]) -> dict[str, int]:
+def _allowed(sizes: dict[str, int], condition: str, given: Mapping[str, int]) -> dict[str, int]:
     """Sizes under a condition such as ``K ≤ N``; raises ValueError where those given break it."""
-    names, signs = condition.split()[::2], condition.split()[1::2]
-    gaps = [sign == "<" for sign in signs]
-    free = [n for n in names if n not in given]
-    for _ in names:
-        for (a, b), gap in zip(itertools.pairwise(names), gaps, strict=True):
-            if sizes[a] + gap > sizes[b]:
-                if b in free:
-                    sizes[b] = sizes[a] + gap
-                elif a in free:
-                    sizes[a] = max(sizes[b] - gap, 1)
-    for (a, b), gap in zip(itertools.pairwise(names), gaps, strict=True):
-        if sizes[a] + gap > sizes[b]:
-            raise ValueError(f"the formulas hold for {condition}, not at {sizes}")
+    found = clauses(condition)
+    for _ in range(len(sizes) + 1):
+        for clause in found:
+            if not clause.holds(sizes):
+                sizes.update(_changed(clause, sizes, given))
+    if not holds(condition, sizes):
+        raise ValueError(f"the formulas hold for {condition}, not at {sizes}")
     return sizes
+
+
+def _changed(clause: Clause, sizes: Mapping[str, int], given: Mapping[str, int]) -> dict[str, int]:
+    """The least change of sizes that are not given by which a clause holds."""
+    left, right = clause.left, clause.right
+    if isinstance(right, str) and right:
+        gap = clause.relation == "<"
+        if right not in given:
+            return {right: sizes[left] + gap}
+        return {} if left in given else {left: max(sizes[right] - gap, 1)}
+    if left in given:
+        return {}
+    return {left: right if isinstance(right, int) else sizes[left] + 1}
 
 
 def _sizes(names: list[str], given: Mapping[str, Any]) -> dict[str, int]:

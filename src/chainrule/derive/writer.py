@@ -392,7 +392,7 @@ class Writer:
             checker.value(self.value)
         checker.gradients(self.wanted)
         if self.loops is None and not self.derivation.condition:
-            self.derivation.condition = checker.order()
+            self.derivation.condition = checker.condition()
         for backend in backends:
             check_emitted(checker, program_of(self, PARTS[:2]), backend, self.wanted)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DerivativeError, TraceError
 from ..expr.pausing import collection_paused
+from ..formula.conditions import compares_names
 from ..formula.symbolic import FormulaError
 from ..simplify.reroll import PatternError
 from ..trace.session import ManyElements
@@ -33,7 +34,7 @@ def written(signature: Signature, wrt: str | Sequence[str] | None, options: Opti
     except (IndexError, ValueError) as error:
         first = error
     else:
-        if not writer.derivation.condition:
+        if not compares_names(writer.derivation.condition):
             return writer
         try:  # what holds for one order of sizes only: data larger than windows
             return _written(replace(signature, falling=True), wrt, options)
@@ -90,7 +91,7 @@ def _finished(writer: Writer) -> Writer:
     if writer.options.check:
         derivation.check()
     elif writer.loops is None:
-        derivation.condition = writer.checker().order()
+        derivation.condition = writer.checker().condition()
     return writer
 
 

@@ -31,7 +31,15 @@ def evaluate(quantity: Quantity, env: Env, names: Mapping[Quantity, str]) -> Val
 
 
 def _sizes(shape: tuple[Extent, ...], env: Env) -> tuple[int, ...]:
-    return tuple(round(e.value(env.sizes)) for e in shape)
+    return tuple(_whole(e, env) for e in shape)
+
+
+def _whole(value: Extent, env: Env) -> int:
+    """A whole number; raises ValueError for N/2 at an odd N."""
+    found = value.value(env.sizes)
+    if found != round(found):
+        raise ValueError(f"{value} is {found:g}, no whole number, at sizes {dict(env.sizes)}")
+    return round(found)
 
 
 def _value(q: Quantity, known: Mapping[Quantity, Value], env: Env) -> Value:
@@ -74,9 +82,9 @@ def _product(q: Prod, known: Mapping[Quantity, Value], env: Env) -> Value:
     def at(index: Index) -> Value:
         if isinstance(index, int):
             return grids[index]
-        total = np.full(box, round(index.const.value(env.sizes)))
+        total = np.full(box, _whole(index.const, env))
         for coef, key in index.parts:
-            total = total + round(coef.value(env.sizes)) * part(key)
+            total = total + _whole(coef, env) * part(key)
         return total
 
     def part(key: int | Wrap) -> Value:
@@ -86,7 +94,7 @@ def _product(q: Prod, known: Mapping[Quantity, Value], env: Env) -> Value:
         if key.kind == "look":
             assert key.table is not None
             return np.asarray(known[key.table])[subs].astype(int)
-        n = round(key.n.value(env.sizes))
+        n = _whole(key.n, env)
         return subs[0] % n if key.kind == "mod" else subs[0] // n
 
     inside = np.ones(box, bool)

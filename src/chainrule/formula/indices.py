@@ -25,6 +25,7 @@ from .quantity import (
     Wrap,
     map_labels,
 )
+from .windows import implied
 from .writing import ADD, ATOM, HADAMARD, POSTFIX, PRODUCT, Env, Written, latex_name
 
 __all__ = ["Indices"]
@@ -85,6 +86,7 @@ class _Writer:
         self.latex = latex
         self.names: dict[int, str] = {}
         self.used: set[str] = set()
+        self.extents: dict[int, Extent] = {}
         self.reach: dict[int, set[Extent]] = {}  # how far axes let a label run
 
     def label(self, extent: Extent, letter: str | None = None) -> int:
@@ -93,6 +95,7 @@ class _Writer:
             letter = self.owner._letter(extent, self.used)
         self.used.add(letter)
         self.names[number] = letter
+        self.extents[number] = extent
         return number
 
     # -- elements -----------------------------------------------------------------------------
@@ -159,8 +162,11 @@ class _Writer:
             else:
                 text += minus + body if coef.negative else "+" + body
         if index.const or not text:
-            top, bottom = index.const.fraction(self.latex)
-            const = (top if bottom == "1" else str(index.const)).replace(" ", "")
+            const, bottom = index.const.fraction(self.latex)
+            if bottom != "1":  # −(N − 1)/2
+                const = Literal(abs(index.const)).write(self.latex).text
+                const = (minus if index.const.negative else "") + const
+            const = const.replace(" ", "")
             text += const if not text or const.startswith(minus) else "+" + const
         return text
 
@@ -319,8 +325,11 @@ class _Writer:
             mapping[freed] = value
             pending.remove((here, sub))
             least, most = (r" \geq ", r" \leq ") if self.latex else (" ≥ ", " ≤ ")
-            last = self._number(q.extents[freed] - 1)
-            brackets += [f"{self.index(value)}{least}0", f"{self.index(value)}{most}{last}"]
+            last = Form(q.extents[freed] - 1, ((-ONE, freed),))
+            if not implied(value, self.extents):
+                brackets.append(f"{self.index(value)}{least}0")
+            if not implied(map_labels(last, {freed: value}), self.extents):
+                brackets.append(f"{self.index(value)}{most}{self._number(last.const)}")
         for label in range(len(q.extents)):
             fresh(label)
         parts = []
@@ -333,9 +342,8 @@ class _Writer:
             else:
                 brackets.append(f"{self.index(here)} = {self.index(there)}")
         parts.extend(Written(f"[{bracket}]") for bracket in brackets)
-        for constraint in q.constraints:
-            least = r" \geq 0" if self.latex else " ≥ 0"
-            parts.append(Written(f"[{self.index(map_labels(constraint, mapping))}{least}]"))
+        bounds = self._bounds(map_labels(c, mapping) for c in q.constraints)
+        parts.extend(Written(f"[{bound}]") for bound in bounds)
         body = self._scaled(q.coef, parts)
         if not summed:
             return body
@@ -351,6 +359,25 @@ class _Writer:
         if body.text.startswith(("−", "-")):
             return Written(body.text[0] + sigma + body.text[1:], ADD)
         return Written(sigma + body.text, PRODUCT)
+
+    def _bounds(self, constraints: Iterable[Index]) -> list[str]:
+        """``constraint ≥ 0`` as comparisons without minus signs, but for what always holds."""
+        at_least, at_most = (r" \geq ", r" \leq ") if self.latex else (" ≥ ", " ≤ ")
+        found: list[str] = []
+        for constraint in constraints:
+            if isinstance(constraint, int) or implied(constraint, self.extents):
+                continue
+            left = tuple(p for p in constraint.parts if not p[0].negative)
+            right = tuple((-c, k) for c, k in constraint.parts if c.negative)
+            const = constraint.const
+            if not left:
+                text = f"{self.index(Form(ZERO, right))}{at_most}{self.index(Form(const))}"
+            elif const.negative or not right:
+                text = f"{self.index(Form(ZERO, left))}{at_least}{self.index(Form(-const, right))}"
+            else:
+                text = f"{self.index(Form(ZERO, right))}{at_most}{self.index(Form(const, left))}"
+            found.append(text)
+        return found
 
     def _number(self, value: Extent) -> str:
         return Literal(value).write(self.latex).text

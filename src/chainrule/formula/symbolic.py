@@ -174,7 +174,10 @@ def _affine(
 ) -> Extent | None:
     """``a·m + b`` for a monomial m, or ``±n ± m + b``: whole numbers a and b first."""
     return (
-        _linear(x, y, valued, 1) or _of_two(x, y, names, first, second) or _linear(x, y, valued, 4)
+        _linear(x, y, valued, 1)
+        or _of_two(x, y, names, first, second)
+        or _linear(x, y, valued, 4)
+        or _of_two(x, y, names, first, second, Fraction(1, 2))
     )
 
 
@@ -195,14 +198,20 @@ def _linear(x: float, y: float, valued: Valued, most: int) -> Extent | None:
 
 
 def _of_two(
-    x: float, y: float, names: Sequence[str], first: Mapping[str, int], second: Mapping[str, int]
+    x: float,
+    y: float,
+    names: Sequence[str],
+    first: Mapping[str, int],
+    second: Mapping[str, int],
+    part: int | Fraction = 1,
 ) -> Extent | None:
+    """``n ± m + b``, ``2 n ± m + b``, or with part ½ their halves: ``n − m/2 + b/2``."""
     for n, m in itertools.permutations(names, 2):
         for p, q in ((1, 1), (1, -1), (-1, -1), (2, 1), (2, -1)):
-            left = x - p * first[n] - q * first[m]
-            right = y - p * second[n] - q * second[m]
+            left = x / part - p * first[n] - q * first[m]
+            right = y / part - p * second[n] - q * second[m]
             if left == right and abs(left) <= 64 and float(left).is_integer():
-                return name(n) * p + name(m) * q + int(left)
+                return (name(n) * p + name(m) * q + int(left)) * part
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..conditions import clauses, code
 from ..quantity import Quantity
 from .body import Body
 from .identifiers import identifier, plain_identifier
@@ -179,19 +180,20 @@ class Module:
 
     def _guard(self, indent: str) -> list[str]:
         """An error for sizes at which the formulas do not hold."""
-        words = [self.idents.get(w, {"≤": "<="}.get(w, w)) for w in self.program.condition.split()]
-        if not words:
+        found = clauses(self.program.condition)
+        if not found:
             return []
-        names = list(dict.fromkeys(words[::2]))
-        holds = " ".join(words)
-        opposite = {"<": ">=", "<=": ">"}
-        fails = (
-            f"not ({holds})" if len(words) > 3 else f"{words[0]} {opposite[words[1]]} {words[2]}"
-        )
+        condition = code(self.program.condition, self.idents)
+        opposite = {" < ": " >= ", " <= ": " > ", " >= ": " < ", " == ": " != "}
+        fails = f"not ({condition})"
+        if len(found) == 1:
+            sign = next(sign for sign in opposite if sign in condition)
+            fails = condition.replace(sign, opposite[sign])
+        names = dict.fromkeys(self.idents[n] for clause in found for n in clause.names)
         given = ", ".join(f"{n} = {{{n}}}" for n in names)
         return [
             f"{indent}if {fails}:",
-            f'{indent}    raise ValueError(f"this holds for {holds} only, not for {given}")',
+            f'{indent}    raise ValueError(f"this holds for {condition} only, not for {given}")',
         ]
 
     def statements(
@@ -200,7 +202,8 @@ class Module:
         used = body.used() | {n for e in results for n in names_in(e)}
         constants = self.constants(used, indent)
         guard = self._guard(indent) if guarded else []
-        used |= {self.idents[w] for w in self.program.condition.split()[::2] if guarded}
+        if guarded:
+            used |= {self.idents[n] for c in clauses(self.program.condition) for n in c.names}
         lines = self.sizes(used, indent) + guard + constants
         for line in body.lines:
             lines += commented(line, indent)

@@ -33,7 +33,7 @@ class Program:
     function captures, by symbol; ``parts`` the named quantities that value and derivatives share,
     each after those it depends on; ``arriving`` is the gradient from above, None where the value
     is a number.  With ``denominator``, Jacobians have the argument's axes first.
-    ``condition`` is an order of sizes (``K ≤ N``) without which the formulas do not hold.
+    ``condition`` is what sizes must be (``K ≤ N``) for the formulas to hold.
     """
 
     function: str
