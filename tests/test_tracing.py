@@ -517,3 +517,78 @@ class TestCompile:
         before = g(X)
         cr.clear_caches()
         np.testing.assert_array_equal(g(X), before)
+
+
+def test_a_write_through_a_handle_made_later_is_seen_by_all_views():
+    """Cells are made when they are needed: of views before and after a write, all see it."""
+
+    def f(x):
+        y = np.sin(x)
+        first = y[1:]
+        y[2] = 3.0 * x[0]
+        second = y[::-1]
+        first[0] = x[1] * x[1]
+        return np.sum(first * np.arange(1.0, 4.0)) + second[1] * x[3] + np.sum(y)
+
+    x = np.linspace(0.3, 1.2, 4)
+    y = np.sin(x)
+    y[2], y[1] = 3.0 * x[0], x[1] * x[1]
+    expected = np.sum(y[1:] * np.arange(1.0, 4.0)) + y[2] * x[3] + np.sum(y)
+    value, slope = cr.value_and_grad(f)(x)
+    np.testing.assert_allclose(value, expected, rtol=1e-14)
+    np.testing.assert_allclose(slope, _slopes(f, x), rtol=1e-7)
+
+
+def _slopes(f, x):
+    h = 1e-6
+    return [(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(len(x))]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a: a + np.float32(2),
+        lambda a: np.float64(2) * a,
+        lambda a: 2.5 * a,
+        lambda a: a * True,
+        lambda a: 1 - a,
+        lambda a: a / np.arange(1, 5),
+        lambda a: [1.0, 2.0, 3.0, 4.0] - a,
+        lambda a: a @ np.arange(4.0, dtype=np.float32),
+        lambda a: np.ones((2, 4)) @ a,
+        lambda a: (a > 0.5) * a,
+        lambda a: -a * 1j,
+        lambda a: a * 0.0 + a * np.inf,
+        lambda a: np.sum(a * 2.0) + 1.0,
+        lambda a: a[()][..., 1:3] * a[-2:],
+        lambda a: a.sum(keepdims=True) + a.mean(axis=(0,)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_operators_have_numpys_dtypes_and_values(make, dtype):
+    """The operators' direct road promotes and computes as NumPy does."""
+    a = np.array([0.25, 0.5, 1.0, 2.0], dtype)
+    with np.errstate(all="ignore"):
+        plain = make(a)
+    found = cr.compile(make, backend="numpy")(a)
+    assert np.asarray(found).dtype == np.asarray(plain).dtype
+    np.testing.assert_array_equal(found, plain)
+
+
+def test_operators_leave_foreign_operands_to_their_protocol():
+    """An operand that refuses ufuncs, or has its own reflected operator, gets its turn."""
+
+    class Refuses:
+        __array_ufunc__ = None
+
+        def __radd__(self, other):
+            return "mine"
+
+    seen = []
+
+    def f(x):
+        seen.append(x + Refuses())
+        return np.sum(x)
+
+    cr.grad(f)(np.ones(2))
+    assert seen == ["mine"]

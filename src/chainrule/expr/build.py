@@ -7,15 +7,16 @@ views of views (no arithmetic at all) become one view.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from .draft import Draft, tidy_coef, zeros
-from .nodes import Const, Factor, Map, Node, Scalar, Sum, Term
+from .nodes import Const, Factor, Leaf, Map, Node, Scalar, Sum, Term
 from .ops import join_dtypes, result_dtype
-from .subs import Div, Look, Mod, Sub, affine, const, labels_of, parts_of, unravel
+from .subs import Div, Look, Mod, Sub, affine, const, labels_of, looks_of, parts_of, unravel
 
 __all__ = [
     "broadcast",
@@ -116,28 +117,32 @@ def product(*nodes: Node, coef: Scalar = 1, dtype: np.dtype[Any] | None = None) 
     labels = _LABELS[len(shape)]
     if dtype is None:
         dtype = join_dtypes([dtype_of(n) for n in nodes])
-    if 1 not in shape and 0 not in shape and not any(map(_special, nodes)):
-        if type(coef) is not int:
-            coef = tidy_coef(coef)
-        if (coef != 1 or len(nodes) > 1) and (coef != 0 or type(coef) is not int):
-            pairs = tuple([(n, labels) for n in nodes])
-            return Term(shape, dtype, coef if dtype.kind != "b" else 1, shape, pairs, labels)
+    if type(coef) is not int:
+        coef = tidy_coef(coef)
+    if (
+        (coef != 1 or len(nodes) > 1)
+        and (coef != 0 or type(coef) is not int)
+        and 1 not in shape
+        and 0 not in shape
+        and not any(map(_special, nodes))
+    ):
+        pairs = tuple([(n, labels) for n in nodes])
+        return Term(shape, dtype, coef if dtype.kind != "b" else 1, shape, pairs, labels)
     factors: list[Factor] = [(n, () if isinstance(n, Const) else labels) for n in nodes]
     return Draft(shape, dtype, coef, dict(enumerate(shape)), factors, labels).finish()
 
 
 def _special(node: Node) -> bool:
     """Whether a product absorbs the node: a scalar or zero."""
-    return isinstance(node, Const) or (isinstance(node, Sum) and not node.parts)
+    kind = type(node)
+    return kind is not Map and kind is not Term and (kind is Const or is_zero(node))
 
 
 def summed(node: Node, axes: Sequence[int], dtype: np.dtype[Any] | None = None) -> Node:
     """The sum over axes (which disappear)."""
-    labels = tuple(range(node.ndim))
+    labels = _LABELS[node.ndim]
     out = [label for label in labels if label not in axes]
-    shape = tuple(node.shape[label] for label in out)
-    kind = dtype or node.dtype
-    return Draft(shape, kind, 1, dict(enumerate(node.shape)), [(node, labels)], out).finish()
+    return einsum(1, [(node, labels)], out, node.dtype if dtype is None else dtype)
 
 
 def is_view(node: Node) -> bool:
@@ -207,6 +212,76 @@ def view(
     constraints: Sequence[Sub] = (),
 ) -> Node:
     """``out[out] = node[subs]``; a view of a view is one view."""
+    if constraints or _special(node):
+        return _viewed(node, extents, subs, out, shape, constraints)
+    inner = node if type(node) is Term and is_view(node) else None
+    base = node if inner is None else inner.factors[0][0]
+    within = None if inner is None else (inner.extents, inner.factors[0][1], inner.out)
+    read, written = tuple(subs), tuple(out)
+    if not _plain(read, written) or (within is not None and not _plain(within[1], within[2])):
+        return _viewed(node, extents, subs, out, shape, ())
+    kind, form = _view_form(
+        base.shape, within, node.shape, tuple(extents.items()), read, written, shape
+    )
+    if form is not None:
+        coef, sizes, inside, outside, conditions = form
+        factor = (base if kind == "base" else node, inside)
+        coef = 1 if node.dtype.kind == "b" else coef
+        return Term(shape, node.dtype, coef, sizes, (factor,), outside, conditions)
+    return base if kind == "base" else node if kind == "node" else zeros(shape, node.dtype)
+
+
+def _plain(*groups: tuple[Sub, ...]) -> bool:
+    """Whether no subscript looks into a table."""
+    for subs in groups:
+        for sub in subs:
+            if type(sub) is not int and not isinstance(sub, int) and sub.parts and looks_of(sub):
+                return False
+    return True
+
+
+@lru_cache(maxsize=8192)
+def _view_form(
+    base: tuple[int, ...],
+    within: tuple[tuple[int, ...], tuple[Sub, ...], tuple[Sub, ...]] | None,
+    middle: tuple[int, ...],
+    extents: tuple[tuple[int, int], ...],
+    subs: tuple[Sub, ...],
+    out: tuple[Sub, ...],
+    shape: tuple[int, ...],
+) -> tuple[str, tuple[Any, ...] | None]:
+    """What a view of an array of shape ``middle`` is: worked out once, on stand-ins.
+
+    ``within`` is the view that this array is itself, of one of shape ``base``.  The result is
+    "base", "node" or "zero", alone or as the factor of a term in normal form.
+    """
+    dtype = np.dtype(float)
+    leaf = Leaf(-1, base, dtype)
+    node: Node = leaf
+    if within is not None:
+        node = Term(middle, dtype, 1, within[0], ((leaf, within[1]),), within[2])
+    made = _viewed(node, dict(extents), subs, out, shape, ())
+    if made is leaf:
+        return "base", None
+    if made is node:
+        return "node", None
+    if is_zero(made):
+        return "zero", None
+    assert isinstance(made, Term)
+    ((source, read),) = made.factors
+    assert source is leaf or source is node
+    form = made.coef, made.extents, read, made.out, made.constraints
+    return "base" if source is leaf else "node", form
+
+
+def _viewed(
+    node: Node,
+    extents: dict[int, int],
+    subs: Sequence[Sub],
+    out: Sequence[Sub],
+    shape: tuple[int, ...],
+    constraints: Sequence[Sub],
+) -> Node:
     factors = [(node, tuple(subs))]
     if is_view(node):
         trial = Draft(shape, node.dtype, 1, dict(extents), factors, out, constraints)
@@ -283,23 +358,50 @@ def einsum(
     dtype: np.dtype[Any] | None = None,
 ) -> Node:
     """NumPy's einsum over integer labels (extent 1 broadcasts; labels may repeat)."""
+    nodes = [node for node, _ in operands]
+    if dtype is None:
+        dtype = join_dtypes([dtype_of(n) for n in nodes])
+    shape, extents, read, form = _einsum_form(
+        tuple([node.shape for node in nodes]), tuple([tuple(k) for _, k in operands]), tuple(out)
+    )
+    if form is not None and coef == 1 and dtype.kind != "b" and not any(map(_special, nodes)):
+        pairs = tuple(zip(nodes, form[2], strict=True))
+        return Term(shape, dtype, form[0], form[1], pairs, form[3])
+    factors = zip(nodes, read, strict=True)
+    return Draft(shape, dtype, coef, dict(extents), factors, out).finish()
+
+
+@lru_cache(maxsize=4096)
+def _einsum_form(
+    shapes: tuple[tuple[int, ...], ...],
+    labels: tuple[tuple[int, ...], ...],
+    out: tuple[int, ...],
+) -> tuple[tuple[int, ...], dict[int, int], tuple[tuple[Sub, ...], ...], tuple[Any, ...] | None]:
+    """Shape of the result, extents of the labels, subscripts of the operands; and the term in
+    normal form (coefficient, extents, subscripts of the factors, ``out``), if it is one.
+    """
     extents: dict[int, int] = {}
-    for node, labels in operands:
-        for label, extent in zip(labels, node.shape, strict=True):
+    pairs = [*zip(labels, shapes, strict=True)]
+    for names, shape in pairs:
+        for label, extent in zip(names, shape, strict=True):
             known = extents.get(label)
             if known is None or known == 1 or extent == 0:
                 extents[label] = extent
-    factors: list[Factor] = []
-    for node, labels in operands:
+    read: list[tuple[Sub, ...]] = []
+    for names, shape in pairs:
         subs: list[Sub] = [
             label if extent == extents[label] else const(0)
-            for label, extent in zip(labels, node.shape, strict=True)
+            for label, extent in zip(names, shape, strict=True)
         ]
-        factors.append((node, tuple(subs)))
-    if dtype is None:
-        dtype = join_dtypes([dtype_of(n) for n, _ in operands])
+        read.append(tuple(subs))
     shape = tuple(extents[label] for label in out)
-    return Draft(shape, dtype, coef, extents, factors, out).finish()
+    dtype = np.dtype(float)
+    leaves = [Leaf(-1 - k, s, dtype) for k, s in enumerate(shapes)]
+    made = Draft(shape, dtype, 1, dict(extents), zip(leaves, read, strict=True), out).finish()
+    form = None
+    if isinstance(made, Term) and [n for n, _ in made.factors] == leaves and not made.constraints:
+        form = made.coef, made.extents, tuple(subs for _, subs in made.factors), made.out
+    return shape, extents, tuple(read), form
 
 
 def _digits(old: Sequence[int], new: Sequence[int]) -> list[int] | None:
@@ -365,10 +467,19 @@ def reshape(node: Node, shape: tuple[int, ...]) -> Node:
         return node
     if prod(shape) == 0:
         return zeros(shape, node.dtype)
+    extents, subs, out = _reshaping(node.shape, shape)
+    return view(node, dict(extents), subs, out, shape)
+
+
+@lru_cache(maxsize=4096)
+def _reshaping(
+    before: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[dict[int, int], list[Sub], list[Sub]]:
+    """Extents and subscripts of a reshape in C order."""
     extents: dict[int, int] = {}
     subs: list[Sub] = []
     out: list[Sub] = []
-    old = tuple(e for e in node.shape if e != 1)
+    old = tuple(e for e in before if e != 1)
     new = tuple(e for e in shape if e != 1)
     for group_old, group_new in _blocks(old, new):
         digits = _digits(group_old, group_new)
@@ -382,7 +493,7 @@ def reshape(node: Node, shape: tuple[int, ...]) -> Node:
             extents[start] = prod(group_old)
             subs += unravel(start, group_old, extents)
             out += unravel(start, group_new, extents)
-    return view(node, extents, _with_units(subs, node.shape), _with_units(out, shape), shape)
+    return extents, _with_units(subs, before), _with_units(out, shape)
 
 
 def _with_units(subs: list[Sub], shape: tuple[int, ...]) -> list[Sub]:

@@ -65,14 +65,19 @@ def _forget(reference: Any, table: dict[Key, _Reference] = _interned) -> None:
         del table[key]
 
 
-def _known(key: Key) -> Any:
-    """The living node of this structure, or None."""
-    reference = _interned.get(key)
-    return None if reference is None else reference()
+# What is found under a key; each ``__new__`` below asks it first: ``_find(key, _nothing)()`` is the
+# living node of this structure, or None.
+_find = _interned.get
+_new = object.__new__
+
+
+def _nothing() -> None:
+    """Stands for a reference where there is none."""
 
 
 def _intern(key: Key, node: Node) -> Any:
     """The node, or the equal one that another thread has made in the meantime."""
+    node.uid = next(_uids)
     reference = _Reference(node, _forget)
     reference.key = key
     while True:
@@ -87,8 +92,11 @@ def _intern(key: Key, node: Node) -> Any:
 
 def scalar_key(value: Scalar) -> Any:
     """A key that tells ``0.0``, ``-0.0``, ``0``, ``False`` and NaNs apart by type and bits."""
-    if type(value) is int:
+    kind = type(value)
+    if kind is int:
         return value
+    if kind is float and value and value == value:
+        return float, value  # neither a zero nor a NaN: the value says it all
     if isinstance(value, float):
         return float, struct.pack("<d", value)
     if isinstance(value, complex):
@@ -106,6 +114,9 @@ def _params_key(params: tuple[Any, ...]) -> Key:
         else p
         for p in params
     )
+
+
+_SCALAR_DTYPES = {kind: np.dtype(kind) for kind in (bool, int, float, complex)}
 
 
 def plain_scalar(value: Any) -> Scalar:
@@ -141,12 +152,6 @@ class Node:
     def nbytes(self) -> int:
         return self.size * self.dtype.itemsize
 
-    def _setup(self, shape: tuple[int, ...], dtype: Dtype, kids: tuple[Node, ...]) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self.children = kids
-        self.uid = next(_uids)
-
     def __repr__(self) -> str:
         return f"<{self.kind} {self.uid}: {self.dtype}{list(self.shape)}>"
 
@@ -160,11 +165,13 @@ class Leaf(Node):
 
     def __new__(cls, slot: int, shape: tuple[int, ...], dtype: Dtype) -> Leaf:
         key = (cls, slot, shape, dtype)
-        found = _known(key)
+        found: Any = _find(key, _nothing)()
         if found is not None:
             return found  # type: ignore[no-any-return]
-        found = object.__new__(cls)
-        found._setup(shape, dtype, ())
+        found = _new(cls)
+        found.shape = shape
+        found.dtype = dtype
+        found.children = ()
         found.slot = slot
         return _intern(key, found)  # type: ignore[no-any-return]
 
@@ -180,13 +187,17 @@ class Const(Node):
     value: Scalar
 
     def __new__(cls, value: Scalar) -> Const:
-        value = plain_scalar(value)
+        if type(value) is not float:
+            value = plain_scalar(value)
         key = (cls, scalar_key(value))
-        found = _known(key)
+        found: Any = _find(key, _nothing)()
         if found is not None:
             return found  # type: ignore[no-any-return]
-        found = object.__new__(cls)
-        found._setup((), np.dtype(type(value)), ())
+        found = _new(cls)
+        found.shape = ()
+        dtype = _SCALAR_DTYPES.get(type(value))
+        found.dtype = np.dtype(type(value)) if dtype is None else dtype
+        found.children = ()
         found.value = value
         return _intern(key, found)  # type: ignore[no-any-return]
 
@@ -218,21 +229,22 @@ class Term(Node):
         constraints: tuple[Sub, ...] = (),
     ) -> Term:
         key = (cls, shape, dtype, scalar_key(coef), extents, factors, out, constraints)
-        found = _known(key)
+        found: Any = _find(key, _nothing)()
         if found is not None:
             return found  # type: ignore[no-any-return]
-        found = object.__new__(cls)
+        found = _new(cls)
         kids: dict[Node, None] = {}
-        for node, _ in factors:
+        held: list[tuple[Sub, ...]] = []
+        for node, subs in factors:
             kids[node] = None
-        for _, subs in factors:
+            held.append(subs)
+        for subs in (*held, out, constraints):
             for sub in subs:
-                if not isinstance(sub, int) and sub.parts:
+                if type(sub) is not int and not isinstance(sub, int) and sub.parts:
                     kids.update((look.table, None) for look in looks_of(sub))
-        for sub in (*out, *constraints):
-            if not isinstance(sub, int) and sub.parts:
-                kids.update((look.table, None) for look in looks_of(sub))
-        found._setup(shape, dtype, tuple(kids))
+        found.shape = shape
+        found.dtype = dtype
+        found.children = tuple(kids)
         found.coef = coef
         found.extents = extents
         found.factors = factors
@@ -255,12 +267,19 @@ class Sum(Node):
     def __new__(
         cls, shape: tuple[int, ...], dtype: Dtype, parts: tuple[tuple[Scalar, Node], ...]
     ) -> Sum:
-        key = (cls, shape, dtype, tuple((scalar_key(c), n) for c, n in parts))
-        found = _known(key)
+        pairs: Key = parts
+        for coef, _ in parts:
+            if type(coef) is not int:  # which is its own key
+                pairs = tuple([(scalar_key(c), n) for c, n in parts])
+                break
+        key = (cls, shape, dtype, pairs)
+        found: Any = _find(key, _nothing)()
         if found is not None:
             return found  # type: ignore[no-any-return]
-        found = object.__new__(cls)
-        found._setup(shape, dtype, tuple(dict.fromkeys(n for _, n in parts)))
+        found = _new(cls)
+        found.shape = shape
+        found.dtype = dtype
+        found.children = tuple(dict.fromkeys([n for _, n in parts]))
         found.parts = parts
         return _intern(key, found)  # type: ignore[no-any-return]
 
@@ -283,11 +302,13 @@ class Map(Node):
         params: tuple[Any, ...] = (),
     ) -> Map:
         key = (cls, op, shape, dtype, args, params and _params_key(params))
-        found = _known(key)
+        found: Any = _find(key, _nothing)()
         if found is not None:
             return found  # type: ignore[no-any-return]
-        found = object.__new__(cls)
-        found._setup(shape, dtype, tuple(dict.fromkeys(args)))
+        found = _new(cls)
+        found.shape = shape
+        found.dtype = dtype
+        found.children = args if len(args) == 1 else tuple(dict.fromkeys(args))
         found.op = op
         found.args = args
         found.params = params
@@ -303,11 +324,13 @@ class Box(Node):
 
     def __new__(cls, node: Node) -> Box:
         key = (cls, node)
-        found = _known(key)
+        found: Any = _find(key, _nothing)()
         if found is not None:
             return found  # type: ignore[no-any-return]
-        found = object.__new__(cls)
-        found._setup(node.shape, node.dtype, (node,))
+        found = _new(cls)
+        found.shape = node.shape
+        found.dtype = node.dtype
+        found.children = (node,)
         found.node = node
         return _intern(key, found)  # type: ignore[no-any-return]
 
@@ -335,11 +358,13 @@ class Call(Node):
         index: int = 0,
     ) -> Call:
         key = (cls, op, shape, dtype, args, params and _params_key(params), index)
-        found = _known(key)
+        found: Any = _find(key, _nothing)()
         if found is not None:
             return found  # type: ignore[no-any-return]
-        found = object.__new__(cls)
-        found._setup(shape, dtype, tuple(dict.fromkeys(args)))
+        found = _new(cls)
+        found.shape = shape
+        found.dtype = dtype
+        found.children = args if len(args) == 1 else tuple(dict.fromkeys(args))
         found.op = op
         found.args = args
         found.params = params

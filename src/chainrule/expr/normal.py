@@ -40,6 +40,9 @@ def tidy_coef(coef: Scalar) -> Scalar:
     """Integral floats as ints, so that equal terms are the same node; ``-0.0`` stays."""
     if type(coef) is int:
         return coef
+    if type(coef) is float:
+        whole = coef.is_integer() and coef != 0 and abs(coef) < 2**53
+        return int(coef) if whole else coef
     coef = plain_scalar(coef)
     if isinstance(coef, bool):
         return int(coef)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -101,6 +102,7 @@ def _part_order(part: tuple[int, Key]) -> tuple[Any, ...]:
     return _key_order(part[1])
 
 
+@lru_cache(maxsize=4096, typed=True)
 def const(value: int) -> Affine:
     """The constant subscript."""
     return Affine(value, ())

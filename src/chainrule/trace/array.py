@@ -15,25 +15,32 @@ import numpy as np
 from ..errors import EscapedTracerError, TraceError, located, scipy_caller, user_line
 from ..expr.nodes import Const, Node
 from ..expr.walk import substitute_nodes
-from .session import Session, current, require_session
+from .session import LOCAL, Session, require_session
 
-__all__ = ["METHODS", "OPERATORS", "TracedArray", "as_node", "is_traced", "traced"]
+__all__ = [
+    "METHODS",
+    "OPERATORS",
+    "TracedArray",
+    "as_node",
+    "install_methods",
+    "is_traced",
+    "traced",
+]
 
 # Filled by trace.functions: NumPy function or ufunc -> implementation on traced arrays.
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 UFUNCS: dict[Any, Callable[..., Any]] = {}
-METHODS: dict[str, Callable[..., Any]] = {}
+METHODS: dict[str, Callable[..., Any] | property] = {}
 OPERATORS: dict[str, Callable[..., Any]] = {}
 
 
 class _Cell:
-    """The expression of one array, replaced by every write."""
+    """The expression of one array that has views or was written to, replaced by every write."""
 
-    __slots__ = ("node", "session", "version")
+    __slots__ = ("node", "version")
 
-    def __init__(self, node: Node, session: Session | None) -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
-        self.session = session
         self.version = 0
 
 
@@ -56,13 +63,14 @@ class _Route:
 class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
     """An array whose values are not computed yet; behaves as NumPy's array does."""
 
-    __slots__ = ("_cell", "_node", "_route", "_version", "weak")
+    __slots__ = ("_cell", "_node", "_route", "_session", "_version", "weak")
     __array_priority__ = 1000
 
-    def __init__(self, node: Node, *, weak: bool = False) -> None:
-        self._cell = _Cell(node, current())
-        self._route: _Route | None = None
+    def __init__(self, node: Node, weak: bool = False) -> None:
         self._node = node
+        self._session: Session | None = LOCAL.session
+        self._cell: _Cell | None = None  # most arrays are never written to
+        self._route: _Route | None = None
         self._version = 0
         self.weak = weak
 
@@ -70,15 +78,15 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def node(self) -> Node:
         """The expression as it is now (writes through other views are seen)."""
-        cell = self._cell
-        if cell.session is not current():
+        if self._session is not LOCAL.session:
             raise EscapedTracerError(
                 located(
                     "a traced array is used outside of the function call that it belongs to",
                     "return it from the traced function; do not keep it in a global",
                 )
             )
-        if self._version != cell.version:
+        cell = self._cell
+        if cell is not None and self._version != cell.version:
             chain: list[TracedArray] = []
             handle = self
             while handle._version != cell.version and handle._route is not None:
@@ -93,16 +101,26 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
                 view._node, view._version = node, cell.version
         return self._node
 
+    @property
+    def _shared(self) -> _Cell:
+        """The cell, made now where there was none."""
+        if self._cell is None:
+            self._cell = _Cell(self._node)
+        return self._cell
+
+    def shares(self, other: TracedArray) -> bool:
+        """Whether a write through one is seen through the other."""
+        return self._cell is not None and self._cell is other._cell
+
     def view_by(
         self, read: Callable[[Node], Node], write: Callable[[Node, Node], Node]
     ) -> TracedArray:
         """A view: ``read(whole)`` gives its node, ``write(whole, part)`` the whole rewritten."""
-        result = TracedArray.__new__(TracedArray)
-        result._cell = self._cell
+        cell = self._shared
+        result = TracedArray(read(self.node))
+        result._cell = cell
         result._route = _Route(self, read, write)
-        result._node = read(self.node)
-        result._version = self._cell.version
-        result.weak = False
+        result._version = cell.version
         return result
 
     def assign(self, node: Node) -> None:
@@ -112,7 +130,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
             route = handle._route
             node = route.write(route.parent.node, node)
             handle = route.parent
-        cell = self._cell
+        cell = self._shared
         cell.node = node
         cell.version += 1
 
@@ -166,6 +184,10 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     # -- NumPy's protocols --------------------------------------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if not kwargs and method == "__call__" and (len(inputs) == 1 or type(inputs[1]) in PLAIN):
+            implementation = UFUNCS.get(ufunc)
+            if implementation is not None:
+                return implementation(*inputs)
         if method == "at":
             return _ufunc_at(ufunc, *inputs)
         if len(inputs) == 2 and getattr(inputs[1], "__array_priority__", 0) > 1000:
@@ -281,6 +303,9 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         self._no_number("tolist()", "leave .tolist() out and compute with the array")
 
     # -- operators that the mixin does not know -----------------------------------------------
+    def __neg__(self) -> Any:
+        return UFUNCS[np.negative](self)
+
     def __pow__(self, other: Any) -> Any:
         return OPERATORS["pow"](self, other)
 
@@ -323,20 +348,63 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         return self._inplace(np.matmul, other)
 
     def __getattr__(self, name: str) -> Any:
-        method = METHODS.get(name)
-        if method is None:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            raise AttributeError(
-                located(
-                    f"a traced array has no attribute {name!r}",
-                    "use the NumPy function of that name, if there is one",
-                )
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(
+            located(
+                f"a traced array has no attribute {name!r}",
+                "use the NumPy function of that name, if there is one",
             )
-        if isinstance(method, property):
-            assert method.fget is not None
-            return method.fget(self)
-        return lambda *args, **kwargs: method(self, *args, **kwargs)
+        )
+
+
+#: Types of operands that have no protocol of their own beside a traced array's.
+PLAIN = frozenset(
+    [TracedArray, bool, int, float, complex, np.ndarray, np.bool_, np.float32, np.float64]
+)
+
+
+def _binary(name: str, function: np.ufunc, swapped: bool = False) -> Callable[[Any, Any], Any]:
+    """An operator that goes straight to the implementation, by NumPy's protocol for the rest."""
+    general = getattr(np.lib.mixins.NDArrayOperatorsMixin, name)
+
+    def operator(self: TracedArray, other: Any) -> Any:
+        if type(other) in PLAIN:
+            return UFUNCS[function](other, self) if swapped else UFUNCS[function](self, other)
+        return general(self, other)
+
+    operator.__name__ = name
+    return operator
+
+
+_OPERATORS: dict[str, np.ufunc] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.divide,
+    "matmul": np.matmul,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+for _name, _function in _OPERATORS.items():
+    setattr(TracedArray, f"__{_name}__", _binary(f"__{_name}__", _function))
+    if _function.__name__ in ("add", "subtract", "multiply", "divide", "matmul"):
+        setattr(TracedArray, f"__r{_name}__", _binary(f"__r{_name}__", _function, swapped=True))
+
+
+def install_methods() -> None:
+    """Make the methods of the table, once it is filled, attributes of the class."""
+    for name, method in METHODS.items():
+        setattr(TracedArray, name, method if isinstance(method, property) else _method(method))
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: TracedArray, *args: Any, **kwargs: Any) -> Any:
+        return function(self, *args, **kwargs)
+
+    return method
 
 
 def _into(out: Any, result: Any) -> Any:
@@ -384,7 +452,7 @@ def unsupported(name: str) -> NoReturn:
 
 def traced(node: Node, weak: bool = False) -> TracedArray:
     """A new handle on a node."""
-    return TracedArray(node, weak=weak)
+    return TracedArray(node, weak)
 
 
 def is_traced(value: Any) -> bool:
@@ -392,11 +460,16 @@ def is_traced(value: Any) -> bool:
     return isinstance(value, TracedArray)
 
 
+_SCALARS = frozenset([bool, int, float, complex])
+
+
 def as_node(value: Any) -> Node:
     """The node of anything array-like: traced, Python scalar (Const, weak) or captured array."""
     if isinstance(value, TracedArray):
         return value.node
-    if isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic):
+    if type(value) in _SCALARS or (
+        isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic)
+    ):
         return Const(value)
     if isinstance(value, list | tuple):
         value = _sequence(value)

@@ -20,7 +20,16 @@ from ..errors import EscapedTracerError, TraceError, located
 from ..expr.nodes import Leaf, Node
 from ..expr.walk import leaves, topological
 
-__all__ = ["Guard", "Level", "ManyElements", "Session", "current", "open_level", "require_session"]
+__all__ = [
+    "LOCAL",
+    "Guard",
+    "Level",
+    "ManyElements",
+    "Session",
+    "current",
+    "open_level",
+    "require_session",
+]
 
 Lift: TypeAlias = Callable[[list[Node]], list[Node]]
 Evaluator: TypeAlias = Callable[[Sequence[Node], dict[Node, Any]], list[Any]]
@@ -154,17 +163,17 @@ class _Local(threading.local):
     session: Session | None = None
 
 
-_local = _Local()
+LOCAL = _Local()
 
 
 def current() -> Session | None:
     """The session of this thread, if a trace is open."""
-    return _local.session
+    return LOCAL.session
 
 
 def require_session() -> Session:
     """The open session; raises where a traced array is used after its trace has ended."""
-    session = _local.session
+    session = LOCAL.session
     if session is None:
         raise EscapedTracerError(located(_ESCAPED, _ESCAPED_FIX))
     return session
@@ -173,17 +182,17 @@ def require_session() -> Session:
 @contextmanager
 def open_level(evaluator: Evaluator, name: str) -> Iterator[tuple[Session, Level]]:
     """Open a level, and a session around it where none is open."""
-    outer = _local.session
+    outer = LOCAL.session
     session = outer if outer is not None else Session(evaluator)
     level = Level(name=name)
     session.levels.append(level)
     session.opened.add(name)
-    _local.session = session
+    LOCAL.session = session
     try:
         yield session, level
     finally:
         session.levels.pop()
-        _local.session = outer
+        LOCAL.session = outer
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:

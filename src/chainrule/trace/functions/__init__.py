@@ -1,5 +1,6 @@
 """The table NumPy function → expression, one module a subject; importing it fills the table."""
 
+from ..array import install_methods
 from . import (
     contraction,
     creation,
@@ -15,6 +16,8 @@ from . import (
     shape,
     special,
 )
+
+install_methods()
 
 __all__ = [
     "contraction",

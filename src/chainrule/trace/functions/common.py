@@ -15,12 +15,12 @@ from ..array import FUNCTIONS, METHODS, UFUNCS, TracedArray, as_node
 __all__ = [
     "Operand",
     "accumulator_dtype",
-    "all_weak",
     "axes_of",
     "axis_of",
     "broadcast_nodes",
     "existing",
     "implements",
+    "joined_shape",
     "node_array",
     "operands",
     "promoted",
@@ -78,33 +78,68 @@ def node_array(value: Any) -> Node:
     return node
 
 
-def operands(*values: Any) -> tuple[list[Node], list[Any]]:
-    """Nodes of operands and their dtypes for promotion (Python types for weak ones)."""
-    nodes = [as_node(v) for v in values]
-    return nodes, [weak_dtype(v, n) for v, n in zip(values, nodes, strict=True)]
+def operands(*values: Any) -> tuple[list[Node], list[Any], bool]:
+    """Nodes of operands, their dtypes for promotion (Python types for weak ones), and whether the
+    result is weak: all operands are Python scalars or made of them.
+    """
+    nodes: list[Node] = []
+    kinds: list[Any] = []
+    weak = True
+    for value in values:
+        if type(value) is TracedArray:
+            node = value.node
+            kind: Any = node.dtype
+            if value.weak:
+                kind = complex if kind.kind == "c" else float
+            else:
+                weak = False
+        else:
+            node = as_node(value)
+            kind = weak_dtype(value, node)
+            weak = weak and isinstance(kind, type)
+        nodes.append(node)
+        kinds.append(kind)
+    return nodes, kinds, weak
 
 
 def broadcast_nodes(nodes: Sequence[Node]) -> list[Node]:
     """The nodes at their common shape; Const stays."""
-    shapes = [n.shape for n in nodes if not isinstance(n, Const)]
+    shapes = [n.shape for n in nodes if type(n) is not Const]
     first = shapes[0] if shapes else ()
-    if all(s == first for s in shapes):
+    if shapes.count(first) == len(shapes):
         return list(nodes)
-    shape = np.broadcast_shapes(*shapes)
+    shape = joined_shape(*shapes)
     return [n if isinstance(n, Const) else broadcast(n, shape) for n in nodes]
 
 
-def promoted(function: Any, values: Sequence[Any]) -> tuple[list[Node], Any]:
-    """Operands of a ufunc, broadcast, weak ones cast; and the result's dtype as NumPy has it."""
-    nodes, kinds = operands(*values)
-    if all(isinstance(n, Const) for n in nodes):
+@lru_cache(maxsize=4096)
+def joined_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """``np.broadcast_shapes``, remembered."""
+    return np.broadcast_shapes(*shapes)
+
+
+def promoted(function: Any, values: Sequence[Any]) -> tuple[list[Node], Any, bool]:
+    """Operands of a ufunc, broadcast, weak ones cast; the result's dtype as NumPy has it; and
+    whether the result is weak.
+    """
+    nodes, kinds, weak = operands(*values)
+    if weak and all(isinstance(n, Const) for n in nodes):
         nodes = [node_array(v) for v in values]
         kinds = [n.dtype for n in nodes]
+        weak = False
     resolved = _resolved(function, tuple(kinds))
-    for i, (node, kind) in enumerate(zip(nodes, kinds, strict=True)):
-        if isinstance(kind, type) and not isinstance(node, Const):
-            nodes[i] = cast(node, resolved[i])
-    return broadcast_nodes(nodes), resolved[len(nodes)]
+    for i, kind in enumerate(kinds):
+        if type(kind) is type and type(nodes[i]) is not Const:
+            nodes[i] = cast(nodes[i], resolved[i])
+    shape: Any = None
+    for node in nodes:
+        if type(node) is not Const:
+            if shape is None:
+                shape = node.shape
+            elif node.shape != shape:
+                nodes = broadcast_nodes(nodes)
+                break
+    return nodes, resolved[len(nodes)], weak
 
 
 @lru_cache(maxsize=4096)
@@ -115,21 +150,18 @@ def _resolved(function: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
     return found
 
 
-def all_weak(values: Sequence[Any]) -> bool:
-    """Whether the result of an operation on these is weak (Python scalars only)."""
-    return any(isinstance(v, TracedArray) for v in values) and all(
-        v.weak
-        if isinstance(v, TracedArray)
-        else isinstance(v, bool | int | float | complex) and not isinstance(v, np.generic)
-        for v in values
-    )
-
-
 def accumulator_dtype(function: Any, node: Node, dtype: Any) -> np.dtype[Any]:
     """The dtype in which NumPy's sum or product runs: small integers become the platform's."""
     if dtype is None and node.dtype.kind in "fc":
         return node.dtype
-    kind: np.dtype[Any] = np.asarray(function(np.ones(1, node.dtype), dtype=dtype)).dtype
+    return _accumulated(function, node.dtype, None if dtype is None else np.dtype(dtype))
+
+
+@lru_cache(maxsize=1024)
+def _accumulated(
+    function: Any, given: np.dtype[Any], wanted: np.dtype[Any] | None
+) -> np.dtype[Any]:
+    kind: np.dtype[Any] = np.asarray(function(np.ones(1, given), dtype=wanted)).dtype
     return kind
 
 
@@ -142,4 +174,13 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """Axes of a reduction: None is all of them."""
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
+    if type(axis) is tuple and all(type(i) is int for i in axis):
+        return _axes_of(axis, ndim)
+    return tuple(np.lib.array_utils.normalize_axis_tuple(axis, ndim))
+
+
+@lru_cache(maxsize=1024)
+def _axes_of(axis: tuple[int, ...], ndim: int) -> tuple[int, ...]:
     return tuple(np.lib.array_utils.normalize_axis_tuple(axis, ndim))

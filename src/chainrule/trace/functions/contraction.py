@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,12 +16,14 @@ from ...expr.paths import pairwise
 from ...expr.subs import affine, scale
 from ..array import TracedArray, traced
 from ..session import require_session
-from .common import axis_of, implements, node_array, ufunc
+from .common import axis_of, implements, joined_shape, node_array, ufunc
 
 __all__ = ["contract"]
 
+Labels: TypeAlias = list[int]
 
-def contract(operands: list[tuple[Node, list[int]]], out: list[int]) -> TracedArray:
+
+def contract(operands: Sequence[tuple[Node, Labels]], out: Labels) -> TracedArray:
     """An einsum over integer labels; booleans count as integers, as in NumPy."""
     dtype = join_dtypes([n.dtype for n, _ in operands])
     if dtype.kind != "b":
@@ -35,7 +39,7 @@ def contract(operands: list[tuple[Node, list[int]]], out: list[int]) -> TracedAr
 _MANY = 4
 
 
-def _in_pairs(operands: list[tuple[Node, list[int]]], out: list[int]) -> TracedArray:
+def _in_pairs(operands: Sequence[tuple[Node, Labels]], out: Labels) -> TracedArray:
     """``contract``, in the order in which a program would multiply the factors.
 
     A symbolic trace keeps one term: there the order would depend on what stands for the names.
@@ -72,13 +76,21 @@ def matmul(a: Any, b: Any) -> TracedArray:
         raise _mismatch(
             "matmul", x, y, f"the last axis {x.shape[-1]} meets {inner} (axis {-min(2, y.ndim)})"
         )
-    np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    lead = max(x.ndim - 2, y.ndim - 2, 0)
-    row, column, k = lead, lead + 1, lead + 2
-    left = [*range(lead - max(x.ndim - 2, 0), lead), *([row] if x.ndim > 1 else []), k]
-    right = [*range(lead - max(y.ndim - 2, 0), lead), k, *([column] if y.ndim > 1 else [])]
-    out = [*range(lead), *([row] if x.ndim > 1 else []), *([column] if y.ndim > 1 else [])]
+    if x.ndim > 2 and y.ndim > 2:
+        joined_shape(x.shape[:-2], y.shape[:-2])
+    left, right, out = _matmul_labels(x.ndim, y.ndim)
     return contract([(x, left), (y, right)], out)
+
+
+@lru_cache(maxsize=256)
+def _matmul_labels(m: int, n: int) -> tuple[Labels, Labels, Labels]:
+    """Labels of the operands and the result of a matmul of m and n axes."""
+    lead = max(m - 2, n - 2, 0)
+    row, column, k = lead, lead + 1, lead + 2
+    left = [*range(lead - max(m - 2, 0), lead), *([row] if m > 1 else []), k]
+    right = [*range(lead - max(n - 2, 0), lead), k, *([column] if n > 1 else [])]
+    out = [*range(lead), *([row] if m > 1 else []), *([column] if n > 1 else [])]
+    return left, right, out
 
 
 @implements(np.dot, method="dot")
@@ -211,7 +223,8 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = 
     return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
-def _parse(subscripts: str, ranks: list[int]) -> tuple[list[list[str]], list[str]]:
+@lru_cache(maxsize=1024)
+def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[list[list[str]], list[str]]:
     """Letters of every operand and of the output, ellipses expanded to ``...k`` names."""
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
@@ -256,7 +269,7 @@ def _parse(subscripts: str, ranks: list[int]) -> tuple[list[list[str]], list[str
 def einsum_(*arguments: Any, optimize: Any = False, dtype: Any = None, **_: Any) -> Any:
     if isinstance(arguments[0], str):
         nodes = [node_array(a) for a in arguments[1:]]
-        terms, out = _parse(arguments[0], [n.ndim for n in nodes])
+        terms, out = _parse(arguments[0], tuple([n.ndim for n in nodes]))
     else:
         nodes, terms, out = _sublists(arguments)
     names = {k: i for i, k in enumerate(dict.fromkeys(k for term in terms for k in term))}
@@ -286,5 +299,5 @@ def _sublists(arguments: tuple[Any, ...]) -> tuple[list[Node], list[list[str]], 
     subscripts = ",".join(text(s) for s in lists)
     if len(arguments) % 2:
         subscripts += "->" + text(arguments[-1])
-    terms, out = _parse(subscripts, [n.ndim for n in nodes])
+    terms, out = _parse(subscripts, tuple([n.ndim for n in nodes]))
     return nodes, terms, out

@@ -10,15 +10,16 @@ import numpy as np
 import scipy.special
 
 from ...expr.build import cast, linear, map_, product
-from ...expr.nodes import Const, Map, Node
+from ...expr.nodes import Const, Map, Node, Sum
 from ...expr.ops import OPS, join_dtypes
 from ..array import OPERATORS, UFUNCS, TracedArray, as_node, traced
-from .common import all_weak, broadcast_nodes, implements, operands, promoted, ufunc
+from .common import broadcast_nodes, implements, operands, promoted, ufunc
 
 __all__ = ["elementwise"]
 
 # NumPy's and SciPy's names where they differ from ours.
 _ALIASES = {"absolute": "abs", "conjugate": "conj", "true_divide": "divide", "psi": "digamma"}
+_FLOAT = np.dtype(float)
 _SPECIAL = [
     "expit",
     "logit",
@@ -38,9 +39,30 @@ _SPECIAL = [
 def elementwise(op: str, function: Any) -> Callable[..., Any]:
     """The implementation of a ufunc as a Map."""
 
+    if OPS[op].arity == 1:
+        return _unary(op, function)
+
     def implementation(*values: Any) -> TracedArray:
-        nodes, dtype = promoted(function, values)
-        return traced(map_(op, *nodes, dtype=dtype), weak=all_weak(values))
+        nodes, dtype, weak = promoted(function, values)
+        return TracedArray(map_(op, *nodes, dtype=dtype), weak)
+
+    return implementation
+
+
+def _unary(op: str, function: Any) -> Callable[..., Any]:
+    dtypes: dict[Any, Any] = {}  # of the operand: of the result
+
+    def implementation(value: Any) -> TracedArray:
+        if type(value) is TracedArray:
+            node = value.node
+            given = node.dtype
+            if given is _FLOAT or not value.weak:  # a weak float is a float64 that yields
+                dtype = dtypes.get(given)
+                if dtype is None:
+                    dtype = dtypes[given] = promoted(function, (value,))[1]
+                return TracedArray(Map(op, node.shape, dtype, (node,)), value.weak)
+        (node,), dtype, weak = promoted(function, (value,))
+        return TracedArray(map_(op, node, dtype=dtype), weak)
 
     return implementation
 
@@ -67,8 +89,9 @@ def subtract(a: Any, b: Any) -> TracedArray:
 
 
 def _linear(function: Any, sign: int, a: Any, b: Any) -> TracedArray:
-    (x, y), dtype = promoted(function, (a, b))
-    return traced(linear((1, x), (sign, y), dtype=dtype), weak=all_weak((a, b)))
+    (x, y), dtype, weak = promoted(function, (a, b))
+    shape = y.shape if type(x) is Const else x.shape
+    return TracedArray(Sum(shape, dtype, ((1, x), (sign, y))), weak)
 
 
 @ufunc(np.negative)
@@ -83,18 +106,24 @@ def positive(a: TracedArray) -> TracedArray:
 
 @ufunc(np.multiply)
 def multiply(a: Any, b: Any) -> TracedArray:
-    (x, y), dtype = promoted(np.multiply, (a, b))
-    return traced(multiplied(x, y, dtype), weak=all_weak((a, b)))
+    scalar, other = (b, a) if type(b) is float else (a, b)
+    if type(scalar) is float and type(other) is TracedArray and math.isfinite(scalar) and scalar:
+        node = other.node  # no Const is needed: the scalar becomes a coefficient
+        kind = node.dtype
+        if kind.kind == "f":
+            return TracedArray(product(node, coef=scalar, dtype=kind), other.weak)
+    (x, y), dtype, weak = promoted(np.multiply, (a, b))
+    return TracedArray(multiplied(x, y, dtype), weak)
 
 
 def multiplied(x: Node, y: Node, dtype: np.dtype[Any]) -> Node:
     """The product as the user wrote it: zero and non-finite scalars and masks are not folded."""
-    for scalar, other in ((x, y), (y, x)):
-        if isinstance(scalar, Const):
-            value = scalar.value
-            if value == 0 or value != value or abs(value) == math.inf or isinstance(value, bool):
-                return map_("multiply", x, y, dtype=dtype)
-            return product(other, coef=value, dtype=dtype)
+    scalar, other = (y, x) if type(y) is Const else (x, y)
+    if isinstance(scalar, Const):
+        value = scalar.value
+        if value == 0 or value != value or abs(value) == math.inf or isinstance(value, bool):
+            return map_("multiply", x, y, dtype=dtype)
+        return product(other, coef=value, dtype=dtype)
     if x.dtype.kind == "b" or y.dtype.kind == "b":
         return map_("multiply", x, y, dtype=dtype)
     return product(x, y, dtype=dtype)
@@ -130,12 +159,12 @@ def _extremum(op: str, function: Any) -> Callable[..., Any]:
     """max and min of two: a plain array is a constant, to which a tie gives no derivative."""
 
     def implementation(*values: Any) -> TracedArray:
-        nodes, dtype = promoted(function, values)
+        nodes, dtype, weak = promoted(function, values)
         fixed = [
             n if isinstance(v, TracedArray) or isinstance(n, Const) else map_("stop", n)
             for v, n in zip(values, nodes, strict=True)
         ]
-        return traced(map_(op, *fixed, dtype=dtype), weak=all_weak(values))
+        return TracedArray(map_(op, *fixed, dtype=dtype), weak)
 
     return implementation
 
@@ -175,7 +204,7 @@ def where(condition: Any, *choices: Any) -> Any:
     if not choices:
         return np.nonzero(condition)
     x, y = choices
-    nodes, kinds = operands(condition, x, y)
+    nodes, kinds, _ = operands(condition, x, y)
     test = nodes[0]
     if isinstance(test, Const):
         test = as_node(np.asarray(bool(test.value)))

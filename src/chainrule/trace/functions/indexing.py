@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import TraceError, located, user_line
 from ...expr.build import broadcast, cast, gather_look, indicator, map_, summed, view, zeros
 from ...expr.draft import Draft
-from ...expr.nodes import Call, Const, Factor, Leaf, Node, Sum
+from ...expr.nodes import Call, Const, Factor, Leaf, Node, Sum, Term
 from ...expr.subs import Sub, affine, const, looks_of
 from ..array import OPERATORS, TracedArray, as_node, is_traced, traced
 from ..session import require_session
@@ -237,11 +237,54 @@ def _wrapped(table: Node, extent: int, axis: int) -> Node:
 def _read(node: Node, region: Region) -> Node:
     if 0 in region.shape or node.size == 0:
         return zeros(region.shape, node.dtype)
+    if (
+        region.basic
+        and type(node) is not Term
+        and type(node) is not Sum
+        and region.shape != node.shape
+        and 1 not in region.shape
+    ):  # nothing to merge, and the labels are numbered by appearance
+        read = ((node, tuple(region.subs)),)
+        extents = tuple(region.extents.values())
+        return Term(region.shape, node.dtype, 1, extents, read, tuple(region.out))
     return view(node, region.extents, region.subs, region.out, region.shape)
 
 
+def _plain_region(key: Any, shape: tuple[int, ...]) -> Region | None:
+    """``region_of`` where all indices are Python ints within their axes and slices by ints."""
+    items = key if type(key) is tuple else (key,)
+    if len(items) > len(shape):
+        return None
+    extents: dict[int, int] = {}
+    subs: list[Sub] = []
+    sizes: list[int] = []
+    for axis, extent in enumerate(shape):
+        start, step, count = 0, 1, extent
+        if axis < len(items):
+            item = items[axis]
+            if type(item) is int:
+                if not -extent <= item < extent:
+                    return None
+                subs.append(const(item % extent))
+                continue
+            if type(item) is not slice or not _BOUNDS.issuperset(
+                (type(item.start), type(item.stop), type(item.step))
+            ):
+                return None
+            start, stop, step = item.indices(extent)
+            count = len(range(start, stop, step))
+        label = len(extents)
+        extents[label] = count
+        subs.append(label if start == 0 and step == 1 else affine(start, [(step, label)]))
+        sizes.append(count)
+    return Region(tuple(sizes), extents, subs, list(range(len(extents))), [])
+
+
+_BOUNDS = frozenset([int, type(None)])
+
+
 def getitem(a: TracedArray, key: Any) -> TracedArray:
-    region = region_of(key, a.shape)
+    region = _plain_region(key, a.shape) or region_of(key, a.shape)
     if not region.shape:
         require_session().count_element()
     if region.basic:
@@ -285,7 +328,7 @@ def _wrapped_tables(region: Region) -> list[Node]:
 
 
 def setitem(a: TracedArray, key: Any, value: Any) -> None:
-    if isinstance(value, TracedArray) and value._cell is a._cell and not _tabled(key):
+    if isinstance(value, TracedArray) and a.shares(value) and not _tabled(key):
         region = region_of(key, a.shape)
         if region.basic and value.node is _read(a.node, region):
             return  # ``a[key] += v`` has already written through the view

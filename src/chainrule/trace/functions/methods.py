@@ -45,8 +45,8 @@ def _transposed(a: TracedArray) -> Any:
 METHODS["reshape"] = _reshape
 METHODS["transpose"] = _transpose
 METHODS["astype"] = _astype
-METHODS["T"] = property(_transposed)  # type: ignore[assignment]
-METHODS["mT"] = property(np.matrix_transpose)  # type: ignore[assignment]
-METHODS["real"] = property(real)  # type: ignore[assignment]
-METHODS["imag"] = property(imag)  # type: ignore[assignment]
-METHODS["flat"] = property(np.ravel)  # type: ignore[assignment]
+METHODS["T"] = property(_transposed)
+METHODS["mT"] = property(np.matrix_transpose)
+METHODS["real"] = property(real)
+METHODS["imag"] = property(imag)
+METHODS["flat"] = property(np.ravel)
