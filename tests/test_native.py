@@ -483,3 +483,19 @@ def test_scalars_of_numpy_are_read_at_every_call():
     scale = np.sqrt(3)
     found = agree(cr.grad(lambda x: np.sum(np.tanh(x / scale))), np.ones(4))
     np.testing.assert_allclose(found(np.ones(4)), (1 - np.tanh(1 / scale) ** 2) / scale)
+
+
+def test_results_and_arguments_of_any_kind_run_natively():
+    """Jacobians, keyword arguments, branches: machine code for the program's inputs."""
+    x = np.linspace(0, 1, 5)
+    jacobian = cr.compile(cr.jacobian(np.tanh), backend="native")
+    np.testing.assert_allclose(jacobian(x).to_dense(), np.diag(1 - np.tanh(x) ** 2))
+    assert jacobian.report() == ["native"]
+
+    def branched(x, scale):
+        return np.sum(x**2) * scale if np.sum(x) > 0 else np.sum(x**3) * scale
+
+    step = cr.compile(cr.grad(branched), backend="native")
+    for one in (x, -x, x):
+        np.testing.assert_allclose(step(one, scale=2.0), cr.grad(branched)(one, scale=2.0))
+    assert step.report() == ["native"] * 2

@@ -102,6 +102,12 @@ class Program:
         """What runs on NumPy, as Python source."""
         return self._numpy.source
 
+    def native(self) -> Any:
+        """Native code for the leaves' values, made now if need be; Unsupported where it cannot."""
+        if self.promotion.made is None:
+            self.promotion.made = self._native()
+        return self.promotion.made
+
     def _native(self) -> Any:
         from .native.program import NativeProgram
 

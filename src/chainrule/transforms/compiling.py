@@ -27,7 +27,7 @@ from ..lower.tiers import Promotion
 from ..trace.array import TracedArray, traced
 from ..trace.session import Guard
 from .core import Outputs, level, outputs
-from .fastroad import native_function
+from .fastroad import NoRoad, native_function
 from .first import _name
 from .trees import flatten, unflatten
 
@@ -49,6 +49,25 @@ class _Path:
     runs: Callable[..., tuple[Any, ...]]
     sources: list[tuple[bool, Any]]  # one entry a program input: (is argument, position or array)
     promotion: Promotion[Any] | None = None
+    direct: bool = True  # native code takes the arguments as they come
+
+    def native(self, flat: list[Any], spec: Any) -> Any:
+        """Native code for the arguments as they come, or else for the program's inputs."""
+        self.direct = not self.guards
+        if self.direct:
+            try:
+                return native_function(self.program, self.sources, flat, spec, self.outs)
+            except NoRoad:
+                self.direct = False
+        return self.program.native()
+
+    def report(self) -> str:
+        """What runs the program."""
+        if self.promotion is None:
+            return 'numpy: backend="numpy"'
+        if self.promotion.made is not None or self.program.promotion.made is not None:
+            return "native"
+        return f"numpy: {self.promotion.reason}"
 
     def run(self, flat: list[Any]) -> list[Any]:
         values = [flat[source] if given else source for given, source in self.sources]
@@ -122,17 +141,9 @@ class Compiled:
         >>> step.report()
         ['numpy: backend="numpy"']
         """
-        return [
-            self._backend
-            if self._backend in LIBRARIES
-            else 'numpy: backend="numpy"'
-            if path.promotion is None
-            else "native"
-            if path.promotion.made is not None
-            else f"numpy: {path.promotion.reason}"
-            for paths in self._entries.values()
-            for path in paths
-        ]
+        if self._backend in LIBRARIES:
+            return [self._backend for paths in self._entries.values() for _ in paths]
+        return [path.report() for paths in self._entries.values() for path in paths]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._fast is not None and not kwargs and not debugging():
@@ -191,7 +202,7 @@ class Compiled:
                 promotion.work()
             else:
                 promotion.tick()
-        if promotion.made is None or kwargs:
+        if promotion.made is None or kwargs or not path.direct:
             return None
         self._fast = promotion.made.function
         found = self._fast(*args)
@@ -241,10 +252,8 @@ class Compiled:
         elif self._backend in LIBRARIES:
             runs = library_program(self._backend, [*(g.node for g in guards), *outs.nodes])
         path = _Path(guards, outs, program, runs, sources)
-        if self._backend in (None, "native") and not guards:
-            path.promotion = Promotion(
-                lambda: native_function(program, sources, flat, spec, outs), HOT
-            )
+        if self._backend in (None, "native"):
+            path.promotion = Promotion(lambda: path.native(flat, spec), HOT)
         return path
 
 

@@ -14,13 +14,16 @@ import optree
 
 from ..expr.nodes import Leaf as LeafNode
 from ..lower.native.entry import Captured, Dict, Leaf, Row, Same, Tree
-from ..lower.native.layout import Unsupported
 from ..lower.native.program import NativeProgram
 from ..lower.run import Program
 from .core import Outputs
 from .trees import unflatten
 
-__all__ = ["native_function"]
+__all__ = ["NoRoad", "native_function"]
+
+
+class NoRoad(Exception):
+    """Arguments or results that machine code cannot take apart or put together."""
 
 
 class _Place:
@@ -37,11 +40,11 @@ def native_function(
     spec: optree.PyTreeSpec,
     outs: Outputs,
 ) -> NativeProgram:
-    """The program as a function of the arguments; Unsupported where the general road must do."""
+    """The program as a function of the arguments; NoRoad where the general one must do."""
     number = {position: k for k, (given, position) in enumerate(sources) if given}
     args, kwargs = unflatten(spec, range(len(flat)))
     if kwargs:
-        raise Unsupported("keyword arguments")
+        raise NoRoad("keyword arguments")
     arguments = [_argument(item, flat, number) for item in args]
     captured = [
         Captured(source, _captured(source, leaf, k))
@@ -63,19 +66,19 @@ def _argument(item: Any, flat: Sequence[Any], number: Mapping[int, int]) -> Tree
             return Leaf((), np.dtype(float), number.get(item), weak=True)
         if value is True or value is False:
             return Same(value)
-        raise Unsupported(f"an argument of type {type(value).__name__}")
+        raise NoRoad(f"an argument of type {type(value).__name__}")
     if item is None:
         return Same(None)
     if type(item) in (tuple, list):
         return Row(type(item), tuple(_argument(i, flat, number) for i in item))
     if type(item) is dict:
         return Dict(tuple(item), tuple(_argument(i, flat, number) for i in item.values()))
-    raise Unsupported(f"arguments in a {type(item).__name__}")
+    raise NoRoad(f"arguments in a {type(item).__name__}")
 
 
 def _captured(source: Any, leaf: LeafNode, number: int) -> Leaf:
     if type(source) is not np.ndarray:
-        raise Unsupported(f"a captured {type(source).__name__}")
+        raise NoRoad(f"a captured {type(source).__name__}")
     return Leaf(leaf.shape, leaf.dtype, number)
 
 
@@ -89,4 +92,4 @@ def _result(item: Any, outs: Outputs, others: set[int]) -> Tree:
         return Dict(tuple(item), tuple(_result(i, outs, others) for i in item.values()))
     if item is None or id(item) in others:
         return Same(item)
-    raise Unsupported(f"results in a {type(item).__name__}")
+    raise NoRoad(f"results in a {type(item).__name__}")
