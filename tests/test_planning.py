@@ -245,7 +245,7 @@ class Counted(np.ndarray):
         args, kwargs = bare(tuple(args)), {k: bare(v) for k, v in kwargs.items()}
         result = func(*args, **kwargs)
         if func is np.dot:
-            Counted.flops += 2 * np.size(args[0])
+            Counted.flops += 2 * np.size(result) * args[0].shape[-1]
         elif func is np.einsum:
             extents = {}
             for labels, array in zip(args[0].split("->")[0].split(","), args[1:], strict=True):

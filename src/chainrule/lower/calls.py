@@ -6,6 +6,7 @@ Leading axes are batch axes throughout.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ import scipy.linalg
 
 from ..expr.bodies import Body
 from ..expr.calls import CALL_OPS
+from ..expr.calls import calls as scans
+from ..expr.nodes import Leaf
 
 __all__ = ["CALL_KERNELS"]
 
@@ -327,22 +330,25 @@ def _program(body: Body) -> Callable[..., Results]:
     return lambda values: program(*[values[k] for k in places])
 
 
+@lru_cache(maxsize=256)
+def _loop(body: Body, length: int, carries: int, rows: int, reverse: bool) -> Any:
+    """A scan as a NumPy function: it is a loop in a program's source, not a kernel of its own."""
+    from .numpy_backend import NumpyProgram
+    from .plan import make_plan
+
+    def argument(leaf: Leaf) -> Leaf:
+        stacked = carries <= leaf.slot < carries + rows
+        return Leaf(leaf.slot, (length, *leaf.shape), leaf.dtype) if stacked else leaf
+
+    params = (body, length, carries, rows, reverse)
+    program = NumpyProgram(make_plan(scans("scan", [*map(argument, body.leaves)], params)))
+    return program.function
+
+
 @_kernel("scan")
 def scan(*args: Any) -> Results:
     *arrays, body, length, carries, rows, reverse = args
-    run = _program(body)
-    state, xs, captured = (
-        list(arrays[:carries]),
-        arrays[carries : carries + rows],
-        arrays[carries + rows :],
-    )
-    ys = [np.empty((length, *n.shape), n.dtype) for n in body.outs[carries:]]
-    for t in reversed(range(length)) if reverse else range(length):
-        results = run([*state, *(x[t] for x in xs), *captured])
-        state = list(results[:carries])
-        for y, row in zip(ys, results[carries:], strict=True):
-            y[t] = row
-    return (*map(np.array, state), *ys)
+    return tuple(map(np.asarray, _loop(body, length, carries, rows, reverse)(*arrays)))
 
 
 @_kernel("while")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..expr.bodies import Body
+from ..expr.calls import call
 from ..expr.nodes import Box, Call, Const, Leaf, Map, Node, Scalar, Sum, Term
 from ..expr.ops import OPS, join_dtypes, result_dtype
 from ..expr.subs import bounds
@@ -40,6 +42,7 @@ class _Planner(Emitter):
             for operand in _operands(node):
                 self.uses[operand] += 1
         self.calls: dict[tuple[Any, ...], int] = {}
+        self.scans = self._scans()
 
     def run(self) -> Plan:
         leaves = [n for n in self.order if isinstance(n, Leaf)]
@@ -119,7 +122,31 @@ class _Planner(Emitter):
             node.dtype,
         )
 
+    def _scans(self) -> dict[Any, dict[Node, int]]:
+        """Scans that carry the same through the same rounds: one loop gives all their rows.
+
+        By what they have in common, the rows that are read and their number among the results.
+        """
+        found: dict[Any, dict[Node, int]] = {}
+        for node in self.order:
+            if isinstance(node, Call) and node.op == "scan":
+                body, _, carries, _, _ = node.params
+                rows = found.setdefault(_loop(node), {})
+                if node.index >= carries:
+                    rows.setdefault(body.outs[node.index], carries + len(rows))
+        return found
+
+    def _joint(self, node: Call) -> Call:
+        """The scan as one of those that share its loop, without rows that nobody reads."""
+        body, length, carries, rows, reverse = node.params
+        read = self.scans[_loop(node)]
+        joint = Body(body.leaves, (*body.outs[:carries], *read))
+        index = node.index if node.index < carries else read[body.outs[node.index]]
+        return call("scan", *node.args, params=(joint, length, carries, rows, reverse), index=index)
+
     def _call(self, node: Call) -> int:
+        if node.op == "scan":
+            node = self._joint(node)
         key = (node.op, node.args, node.params)
         args = tuple(self.value_of(a) for a in node.args)
         if key not in self.calls:
@@ -132,8 +159,12 @@ class _Planner(Emitter):
                     flops=call_flops(node),
                 )
             )
-        target = self.new(node.shape, node.dtype)
-        return self.emit(CallStep(target, (self.calls[key],), op="item", index=node.index))
+        item = (*key, node.index)  # rows of scans that share a loop may be one result
+        if item not in self.calls:
+            target = self.new(node.shape, node.dtype)
+            step = CallStep(target, (self.calls[key],), op="item", index=node.index)
+            self.calls[item] = self.emit(step)
+        return self.calls[item]
 
     # -- sums ---------------------------------------------------------------------------------
     def _sum(self, node: Sum) -> int:
@@ -182,6 +213,12 @@ class _Planner(Emitter):
             )
         )
         return self.cast(value, node.dtype)
+
+
+def _loop(node: Call) -> tuple[Any, ...]:
+    """What scans have in common that differ in their rows alone."""
+    body, length, carries, rows, reverse = node.params
+    return node.args, body.leaves, body.outs[:carries], length, rows, reverse
 
 
 def _operands(node: Node) -> Sequence[Node]:
