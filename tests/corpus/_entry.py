@@ -101,7 +101,8 @@ class Entry:
     ``shapes`` by parameter as :func:`chainrule.derive` takes them; ``wrt`` the parameters to
     differentiate by (all by default); ``domains`` samplers of arguments for which normal values
     will not do; ``source`` where the closed form stands in print; ``hessian`` and ``jacobian``
-    whether those are part of the reviewed form; ``jax`` the same function for JAX where NumPy's
+    whether those are part of the reviewed form; ``symmetric`` the parameters that are symmetric
+    matrices; ``jax`` the same function for JAX where NumPy's
     names are not enough.
     """
 
@@ -115,11 +116,14 @@ class Entry:
     sizes: Mapping[str, int] = field(default_factory=dict)
     hessian: bool = False
     jacobian: bool = False
+    symmetric: tuple[str, ...] = ()
     jax: Callable[..., Any] | None = None
 
     def derive(self, **options: Any) -> cr.Derivation:
         """The closed forms."""
-        return cr.derive(self.function, wrt=self.wrt, shapes=self.shapes, **options)
+        return cr.derive(
+            self.function, wrt=self.wrt, shapes=self.shapes, symmetric=self.symmetric, **options
+        )
 
     @property
     def wanted(self) -> tuple[str, ...]:

@@ -15,9 +15,16 @@ RASMUSSEN = (
 MIXTURE = "Bishop, Pattern Recognition and Machine Learning, eq. 9.16-9.22: responsibilities γ"
 
 
-@entry("gaussian", K="N N", y="N")(RASMUSSEN, domains={"K": definite})
+@entry("gaussian", K="N N", y="N")(RASMUSSEN, domains={"K": definite}, symmetric=("K",))
 def gp_likelihood(K, y):
     return -0.5 * (y @ np.linalg.solve(K, y) + np.linalg.slogdet(K)[1])
+
+
+@entry("gaussian", K="N N", y="N")(
+    RASMUSSEN + "; for any invertible K with both K⁻¹ y and K⁻ᵀ y", domains={"K": definite}
+)
+def gp_likelihood_of_any_matrix(K, y):
+    return gp_likelihood(K, y)
 
 
 @entry("gaussian", ell="", s="", X="N D", y="N")(
@@ -41,7 +48,7 @@ def gp_through_cholesky(K, y):
 
 @entry("gaussian", X="N D", mu="D", Sigma="D D")(
     "Bishop, Pattern Recognition and Machine Learning, eq. 2.120-2.122", wrt=("mu", "Sigma"),
-    domains={"Sigma": definite},
+    domains={"Sigma": definite}, symmetric=("Sigma",),
 )  # fmt: skip
 def gaussian_likelihood(X, mu, Sigma):
     R = X - mu

@@ -9,7 +9,6 @@ from rich.text import Text
 
 from chainrule.cli.rendering.text import print_formulas
 from chainrule.derive import derive
-from chainrule.web import Explanation
 
 
 def print_backward(
@@ -21,7 +20,7 @@ def print_backward(
     """
     derivation = derive(f, shapes=shapes, wrt=next(iter(inspect.signature(f).parameters)))
     console.rule(title, align="left")
-    given = Explanation(title, derivation, checked=True).given()
+    given = derivation.given
     console.print(Text(f"  given {given}", style="dim"), soft_wrap=True)
     print_formulas(console, [*derivation.parts, *derivation.gradients.values()])
     console.print("[green]✓[/] each formula evaluated at random sizes and values")

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ def add_subject(parser: argparse.ArgumentParser, derivative: bool = True) -> Non
         help="the shape of an argument: x=N,D or x=64,4096, x= for a number; for a leaf of a "
         "dictionary params.w=D,M (repeat for each)",
     )
-    parser.set_defaults(wrt=None, layout="numerator", convention="column")
+    parser.set_defaults(wrt=None, layout="numerator", convention="column", symmetric=())
     if not derivative:
         return
     add(
@@ -67,6 +67,13 @@ def add_subject(parser: argparse.ArgumentParser, derivative: bool = True) -> Non
         default="column",
         help="what vectors are in matrix notation (%(default)s)",
     )
+    add(
+        "--symmetric",
+        metavar="NAMES",
+        type=_names,
+        default=(),
+        help="the arguments that are symmetric matrices, as covariances are",
+    )
 
 
 def _shape(text: str) -> tuple[str, str]:
@@ -85,7 +92,7 @@ def _shape(text: str) -> tuple[str, str]:
 def _names(text: str) -> list[str]:
     names = text.replace(",", " ").split()
     if not names:
-        raise argparse.ArgumentTypeError("give at least one name, such as --wrt w")
+        raise argparse.ArgumentTypeError("give at least one name, such as w")
     return names
 
 
@@ -114,6 +121,7 @@ class Subject:
     wrt: list[str] | None
     layout: Any
     convention: Any
+    symmetric: Sequence[str] = ()
 
     def derive(self, check: bool) -> Derivation:
         """The derivation, errors as `CommandError`."""
@@ -125,6 +133,7 @@ class Subject:
                 wrt=self.wrt,
                 layout=self.layout,
                 convention=self.convention,
+                symmetric=self.symmetric,
             )
 
     @property
@@ -166,7 +175,7 @@ def read_subject(args: argparse.Namespace) -> Subject:
         function = parse(args.source, shapes, _extents(shapes))
         title = function.__name__
         shapes = {name: shapes[name] for name in inspect.signature(function).parameters}
-    return Subject(function, title, shapes, args.wrt, args.layout, args.convention)
+    return Subject(function, title, shapes, args.wrt, args.layout, args.convention, args.symmetric)
 
 
 def _tree(given: list[tuple[str, str]]) -> dict[str, Any]:
@@ -283,7 +292,7 @@ def explained_errors(title: str) -> Iterator[None]:
             r"give the shape of \1, for example --shape \1=N,D",
             message,
         )
-        message = re.sub(r"^wrt=('\w+'); ", r"--wrt \1: ", message)
+        message = re.sub(r"^(wrt|symmetric)=('\w+')[;:] ", r"--\1 \2: ", message)
         raise CommandError(message) from error
     except (NameError, AttributeError, LookupError, ImportError, np.linalg.LinAlgError) as error:
         raise CommandError(f"{title} raised {_told(error)}") from error

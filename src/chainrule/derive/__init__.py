@@ -15,7 +15,7 @@ from ..formula.derivation import (
     Layout,
 )
 from .partial import with_partial
-from .signature import read_signature
+from .signature import read_signature, symmetric_leaves
 from .vectorizing import Vectorized, vectorize
 from .writer import Options
 from .writing import written
@@ -40,6 +40,7 @@ def derive(
     wrt: str | Sequence[str] | None = None,
     layout: Layout = "numerator",
     convention: Convention = "column",
+    symmetric: str | Sequence[str] = (),
     **more_shapes: Any,
 ) -> Derivation:
     """The gradients of ``f`` in closed form, as a person would write them.
@@ -57,12 +58,20 @@ def derive(
     ``layout`` orders the axes of Jacobians: out + in ("numerator") or in + out ("denominator");
     ``convention`` says whether vectors are columns, and vec stacks columns, or both are rows.
 
+    ``symmetric`` names arguments that run over symmetric matrices only, as covariances do: formulas
+    hold for these, ``K⁻ᵀ`` is ``K⁻¹``, and the gradient is ``(D + Dᵀ)/2`` of the unrestricted D
+    (the derivative along symmetric directions; see :func:`chainrule.jacobian`).
+
     Where an operation has no closed form, the TraceError that names it and the line has an
     attribute ``partial``: the derivation up to its operand, if there is one.
 
     What is printed has been evaluated at random sizes and values and compared with the derivative,
     unless ``check=False``.
 
+    >>> import numpy as np
+    >>> print(derive(lambda K: np.linalg.slogdet(K)[1], K="N N", symmetric="K"))
+    <lambda>: K (N, N) symmetric
+      ∂L/∂K = K⁻¹
     >>> print(derive(lambda x, w: x @ w, x="N D", w="D M"))
     <lambda>: x (N, D), w (D, M); G = ∂L/∂y (N, M)
       ∂L/∂x = G wᵀ
@@ -76,6 +85,7 @@ def derive(
             raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}, not {value!r}")
     options = Options(layout, convention, check)
     signature = read_signature(f, {**(shapes or {}), **more_shapes})
+    signature.symmetric = symmetric_leaves(signature, symmetric)
     try:
         return written(signature, wrt, options).derivation
     except TraceError as error:

@@ -25,12 +25,12 @@ from ..formula.writing import Env
 from ..lower.calls import CALL_KERNELS
 from ..lower.elementwise import ELEMENTWISE
 from ..transforms.first import grad, vjp
+from .sampling import drawn, is_square, symmetrized
 from .signature import Signature
 
-__all__ = ["Checker", "formula_functions", "samples"]
+__all__ = ["Checker", "formula_functions"]
 
 _MOST = 40_000  # elements of a dense Jacobian that is checked
-_LARGE = 200  # rows of a matrix that is made near to the identity instead of positive definite
 _NEAR = 64  # numbers in shapes that sizes are tried next to
 _BOX = 4_000_000  # points of the loops by which index notation is evaluated
 
@@ -61,22 +61,6 @@ def _softmax(z: Any) -> Any:
     return e / e.sum(axis=_rows(z), keepdims=True)
 
 
-def samples(shape: tuple[int, ...], rng: np.random.Generator, attempt: int) -> Any:
-    """Random values: normal, then positive; square matrices positive definite from the start."""
-    value = rng.normal(size=shape) if attempt == 0 else rng.uniform(0.2, 0.8, size=shape)
-    if len(shape) >= 2 and shape[-1] == shape[-2] > _LARGE:
-        return np.eye(shape[-1]) + value / (8 * shape[-1] ** 0.5)
-    if len(shape) >= 2 and shape[-1] == shape[-2]:
-        value = value @ np.swapaxes(value, -1, -2) / shape[-1] + np.eye(shape[-1])
-        value += 0.05 * rng.normal(size=shape) if attempt == 0 else 0.0
-    return value
-
-
-def whole_samples(shape: tuple[int, ...], rng: np.random.Generator, given: Any) -> Any:
-    """The array that was given, else random zeros and ones: indices that every axis has."""
-    return rng.integers(0, 2, size=shape) if given is None else np.asarray(given)
-
-
 #: Sizes of the names: growing as those of the traces do, every name even and odd; then mixed.
 POOLS = ((2, 3, 4, 5, 6, 7), (3, 4, 5, 6, 7, 8), (5, 3, 6, 2, 7, 4))
 _LARGER = ((8, 9, 10, 11, 12, 13), (11, 13, 17, 19, 23, 29))
@@ -99,14 +83,6 @@ def _orders(names: Sequence[str]) -> Iterator[dict[str, int]]:
             changed = list(sizes)
             changed[i], changed[j] = at_i, at_j
             yield dict(zip(names, changed, strict=True))
-
-
-def _is_square(value: Any) -> bool:
-    return bool(value.ndim >= 2 and value.shape[-1] == value.shape[-2])
-
-
-def _symmetric(value: Any) -> Any:
-    return (value + np.swapaxes(value, -1, -2)) / 2 if _is_square(np.asarray(value)) else value
 
 
 def _box(quantity: Quantity, sizes: Mapping[str, int]) -> float:
@@ -198,16 +174,7 @@ class Checker:
 
     def _point(self, sizes: dict[str, int], rng: np.random.Generator, attempt: int) -> Point:
         """Random values at sizes of the names."""
-        integers = self.signature.integers
-        values = []
-        for k, dims in enumerate(self.signature.dims):
-            shape = self.signature.sizes(dims, sizes)
-            values.append(
-                whole_samples(shape, rng, integers[k])
-                if k in integers
-                else samples(shape, rng, attempt)
-            )
-        return Point(sizes, values)
+        return Point(sizes, drawn(self.signature, sizes, rng, attempt))
 
     def _is_large(self) -> bool:
         return any(_box(g.quantity, {}) > _BOX for g in self.derivation.gradients.values())
@@ -223,7 +190,8 @@ class Checker:
         def of_wanted(*some: Any) -> Any:
             whole = list(point.values)
             for k, value in zip(wanted, some, strict=True):
-                whole[k] = value
+                # along symmetric matrices only
+                whole[k] = symmetrized(value) if k in self.signature.symmetric else value
             return self.signature.call(whole)
 
         return of_wanted
@@ -408,9 +376,9 @@ class Checker:
         """The numbers that formulas are compared with, against the function itself."""
         for k, value in zip(wanted, expected, strict=True):
             found = self._differs(point, k, cotangent, value, False)
-            if found is not None and _is_square(value):
+            if found is not None and is_square(value):
                 # a function of symmetric matrices reads one triangle: its derivative is along them
-                turned = point._replace(values=[_symmetric(v) for v in point.values])
+                turned = point._replace(values=[symmetrized(v) for v in point.values])
                 _, back = vjp(self.function(turned, [k]), turned.values[k])
                 found = self._differs(turned, k, cotangent, back(cotangent)[0], True)
             if found is not None:
@@ -426,7 +394,7 @@ class Checker:
         """The derivative along a random direction and its central difference, where they differ."""
         f = self.function(point, [k])
         direction = np.random.default_rng(2).normal(size=value.shape)
-        direction = _symmetric(direction) if symmetric else direction
+        direction = symmetrized(direction) if symmetric else direction
 
         def along(h: float) -> float:
             ahead, back = (np.asarray(f(point.values[k] + s * h * direction)) for s in (1, -1))

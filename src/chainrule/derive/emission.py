@@ -63,19 +63,25 @@ def program_of(writer: Writer, parts: Sequence[str]) -> Program:
         arriving=derivation.arriving,
         constants=writer.captured,
         denominator=derivation.layout == "denominator",
-        header=_header(derivation.function, parts),
+        header=_header(derivation.function, parts, derivation.symmetric),
         condition=derivation.condition,
     )
 
 
-def _header(function: str, parts: Sequence[str]) -> str:
+def _header(function: str, parts: Sequence[str], symmetric: Iterable[str]) -> str:
     words = {"backward": "backward pass", "jacobian": "Jacobian", "hessian": "Hessian"}
     found = [words[p] for p in parts if p in words]
     text = "A function" if function.startswith("<") else f"The function {function}"
+    names = ", ".join(sorted(symmetric))
+    end = f", for symmetric {names}." if names else "."
     if not found:
-        return f"{text}."
+        return text + end
     *head, last = found
-    return f"{text}, and its {', '.join(head)} and {last}." if head else f"{text}, and its {last}."
+    return (
+        f"{text}, and its {', '.join(head)} and {last}{end}"
+        if head
+        else f"{text}, and its {last}{end}"
+    )
 
 
 def _named(writer: Writer, name: str, form: Definition, like: str | None = None) -> Named:

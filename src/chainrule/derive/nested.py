@@ -25,13 +25,17 @@ Closed: TypeAlias = "tuple[Node, dict[Node, str]]"  # a value, and the names of 
 
 
 def closed_form(
-    pair: tuple[Trace, Trace], symbols: Sequence[str], sizes: Sequence[Mapping[str, int]]
+    pair: tuple[Trace, Trace],
+    symbols: Sequence[str],
+    symmetric: frozenset[str],
+    sizes: Sequence[Mapping[str, int]],
 ) -> list[Closed] | None:
     """What a function computes in closed form at both sizes, None where that has no nodes."""
     one, other = pair
     translator = Translator(Algebra(), *sizes)
     translator.symbols = dict(zip(one.inputs, symbols, strict=True))
     translator.symbols |= {leaf: f"captured {k}" for k, (leaf, _) in enumerate(one.captured)}
+    translator.symmetric = symmetric
     translator.arrays = (dict(one.captured), dict(other.captured))
     translator.labels = {n: s for n, s in one.locals.items() if s not in symbols}
     found: list[Closed] = []
@@ -55,13 +59,18 @@ def closed_form(
 
 
 def differentiated(
-    pair: tuple[Trace, Trace], found: Sequence[Closed], wanted: Sequence[int], kind: Kind
+    pair: tuple[Trace, Trace],
+    found: Sequence[Closed],
+    wanted: Sequence[int],
+    symmetric: frozenset[int],
+    kind: Kind,
 ) -> tuple[Trace, Trace]:
     """The traces with a closed form in place of what was computed."""
     closed = []
     for t, (output, labels) in zip(pair, found, strict=True):
         sources = [t.inputs[k] for k in wanted]
-        gradients, networks = derivatives(output, t.arriving, sources, kind)
+        flags = [k in symmetric for k in wanted]
+        gradients, networks = derivatives(output, t.arriving, sources, flags, kind)
         closed.append(
             replace(t, output=output, gradients=gradients, networks=networks, locals=labels)
         )

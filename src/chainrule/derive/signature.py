@@ -12,7 +12,7 @@ import numpy as np
 from ..formula.shapes import Dims, named_extents, rebuild, walk, whole_numbers
 from .annotations import shape_of_annotation
 
-__all__ = ["Signature", "function_name", "read_signature", "wanted_leaves"]
+__all__ = ["Signature", "function_name", "read_signature", "symmetric_leaves", "wanted_leaves"]
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Signature:
     names: list[str]
     integers: dict[int, Any]  # leaves of whole numbers, with the array that was given (or None)
     falling: bool = False  # whether the later names get the smaller sizes
+    symmetric: frozenset[int] = frozenset()  # leaves that are symmetric matrices
 
     def call(self, values: Sequence[Any], function: Callable[..., Any] | None = None) -> Any:
         """The function (or a copy of it) at values of the leaves, one a path."""
@@ -103,6 +104,27 @@ def wanted_leaves(signature: Signature, wrt: str | Sequence[str] | None) -> list
         if k in signature.integers:
             raise TypeError(f"{signature.paths[k]} holds whole numbers: there is no derivative")
     return found
+
+
+def symmetric_leaves(signature: Signature, names: str | Sequence[str]) -> frozenset[int]:
+    """The leaves that run over symmetric matrices only.  Raises TypeError, ValueError."""
+    if isinstance(names, bool):
+        raise TypeError("symmetric gives the names of arguments, such as symmetric='K'")
+    found: set[int] = set()
+    for name in [names] if isinstance(names, str) else names:
+        under = [k for k, path in enumerate(signature.paths) if _under(path, name)]
+        if not under:
+            raise TypeError(f"symmetric={name!r}; the arguments are {', '.join(signature.paths)}")
+        for k in under:
+            dims = signature.dims[k]
+            if len(dims) != 2 or dims[0] != dims[1] or k in signature.integers:
+                shape = ", ".join(map(str, dims))
+                raise ValueError(
+                    f"symmetric={name!r}: {signature.paths[k]} has the shape ({shape}), which is "
+                    "no square matrix of real numbers"
+                )
+        found.update(under)
+    return frozenset(found)
 
 
 def _under(path: str, name: str) -> bool:

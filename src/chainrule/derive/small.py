@@ -17,7 +17,8 @@ from ..formula.evaluate import evaluate
 from ..formula.quantity import Quantity, Sym, ordered
 from ..formula.smallcase import Line, Matrix, Section, SmallCase
 from ..formula.writing import ATOM, Env, latex_name
-from .checking import formula_functions, samples, whole_samples
+from .checking import formula_functions
+from .sampling import drawn
 
 if TYPE_CHECKING:
     from .writer import Writer
@@ -120,7 +121,7 @@ class _Small:
             for name, dims in zip(self.writer.symbols, self.writer.signature.dims, strict=True)
         ]
         for position, (name, _) in enumerate(arguments):
-            symbol = Sym(name, self.writer._leaf_extents(position))
+            symbol = self.writer.symbol(position)
             items.append(Matrix((name, latex_name(name)), self._flat(self.elements.of(symbol))))
         if self.derivation.arriving is not None:
             name = self.derivation.arriving[0]
@@ -259,7 +260,7 @@ class _Small:
         """The gradient from the elements of y alone, where school's rules suffice."""
         gradient = self.derivation.gradients[path]
         value = self.opened.of(self.derivation.value.quantity)
-        symbol = Sym(gradient.name, gradient.quantity.shape)
+        symbol = self.writer.symbol(self.writer.symbols.index(gradient.name))
         arguments = self.opened.of(symbol)
         if self.derivation.arriving is not None:
             arriving = self.derivation.arriving[0]
@@ -274,6 +275,8 @@ class _Small:
                 slope = value[i].by(wanted)
                 if slope is None:
                     return self._by_hand(path, self.opened)
+                if symbol.symmetric and j[0] != j[1]:  # K₁₂ stands for K₂₁ as well
+                    slope = slope.scaled(Fraction(1, 2))
                 total[j] = total[j] + weights[i] * slope
         return total
 
@@ -282,13 +285,9 @@ class _Small:
         signature = self.writer.signature
         rng = np.random.default_rng(0)
         for attempt in range(3):
-            shapes = [signature.sizes(d, self.sizes) for d in signature.dims]
-            values: dict[str, Any] = {
-                s: whole_samples(shape, rng, signature.integers[k])
-                if k in signature.integers
-                else samples(shape, rng, attempt)
-                for k, (s, shape) in enumerate(zip(self.writer.symbols, shapes, strict=True))
-            } | dict(self.writer.captured)
+            given = drawn(signature, self.sizes, rng, attempt)
+            values: dict[str, Any] = dict(zip(self.writer.symbols, given, strict=True))
+            values |= dict(self.writer.captured)
             if self.derivation.arriving is not None:
                 values[self.derivation.arriving[0]] = rng.normal(size=self.out)
             env = Env(values, self.sizes, formula_functions())

@@ -71,6 +71,7 @@ class Stepper:
         translator = Translator(algebra, mine.first, mine.second)
         translator.symbols = dict(mine.symbols)
         translator.arrays = mine.arrays
+        translator.symmetric = mine.symmetric
         return translator
 
     def _node_names(self) -> dict[Node, str]:
@@ -339,6 +340,10 @@ class Stepper:
             notes.append("of a sum over an index of δ only the term with equal indices is left")
         if users > 1:
             notes.append(f"{self.names[arg]} is used {users} times: the derivatives are added")
+        if self.names[arg] in self.translator.symmetric:
+            notes.append(
+                f"{self.names[arg]} is symmetric: its gradient is (D + Dᵀ)/2 of this derivative D"
+            )
         if not isinstance(arg, Leaf):
             notes.append(
                 f"{barred(self.names[arg])} stands for ∂{self.derivation.output}/∂{self.names[arg]}"

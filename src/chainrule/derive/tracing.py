@@ -20,10 +20,12 @@ from ..simplify.reroll import PatternError
 from ..trace.array import TracedArray, traced
 from ..trace.session import require_session
 from ..transforms.core import level, outputs
+from ..transforms.first import projected
+from ..transforms.jacobians import symmetrized
 from .loops import rebound, rolled
 from .signature import Signature, function_name
 
-__all__ = ["Kind", "Locals", "Loops", "Trace", "derivatives", "trace"]
+__all__ = ["Kind", "Locals", "Loops", "Trace", "derivatives", "networks_by", "trace"]
 
 _PACKAGE = __name__.partition(".")[0]
 _DERIVATIVES = frozenset(("grad", "jvp", "vjp", "linearize", "jacobian"))  # names of levels
@@ -108,7 +110,9 @@ def trace(
             if kind == "gradients" and output.shape:
                 arriving = session.new_leaf(output.shape, output.dtype)
             sources = [inputs[k] for k in wanted]
-            gradients, networks = derivatives(output, arriving, sources, kind)
+            gradients, networks = derivatives(
+                output, arriving, sources, [k in signature.symmetric for k in wanted], kind
+            )
             nested = not session.opened.isdisjoint(_DERIVATIVES)
         finally:
             elements = session.elements_read
@@ -129,16 +133,33 @@ def trace(
 
 
 def derivatives(
-    output: Node, arriving: Leaf | None, sources: Sequence[Leaf], kind: Kind
+    output: Node,
+    arriving: Leaf | None,
+    sources: Sequence[Leaf],
+    symmetric: Sequence[bool],
+    kind: Kind,
 ) -> tuple[list[Node], list[list[Term]]]:
-    """Pullbacks of a result, and the networks that are wanted."""
+    """Pullbacks of a result, and the networks that are wanted; along ``symmetric`` matrices."""
     if kind == "jacobians":
-        return [], reverse_network(output, sources)
+        return [], networks_by(output, sources, symmetric)
     seed = arriving if arriving is not None else ones(output.shape, output.dtype)
-    gradients = pullback([output], [seed], sources)
+    gradients = [
+        projected(g) if flag else g
+        for g, flag in zip(pullback([output], [seed], sources), symmetric, strict=True)
+    ]
     if kind == "gradients":
         return gradients, []
-    return gradients, [terms for g in gradients for terms in reverse_network(g, sources)]
+    return gradients, [terms for g in gradients for terms in networks_by(g, sources, symmetric)]
+
+
+def networks_by(
+    output: Node, sources: Sequence[Leaf], symmetric: Sequence[bool]
+) -> list[list[Term]]:
+    """The network of a result by each source, along symmetric matrices where it is one."""
+    return [
+        symmetrized(terms, output.ndim) if flag else terms
+        for terms, flag in zip(reverse_network(output, sources), symmetric, strict=True)
+    ]
 
 
 def _rolled(

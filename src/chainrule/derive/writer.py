@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..chain.network import reverse_network
 from ..expr.extents import ONE, ZERO, Extent, extent
 from ..expr.extents import name as named
 from ..expr.nodes import Leaf, Node, Term
@@ -34,7 +33,7 @@ from ..formula.matrix import Matrices, NoMatrixForm
 from ..formula.naming import choose_names, refined
 from ..formula.networks import exchanged, stored_factors, total_of
 from ..formula.notation import Notation
-from ..formula.quantity import Quantity, ordered
+from ..formula.quantity import Quantity, Sym, ordered
 from ..formula.rows import in_rows
 from ..formula.smallcase import SmallCase
 from ..formula.source import PARTS, emit
@@ -50,7 +49,7 @@ from .nested import Closed, closed_form, differentiated
 from .signature import Signature, function_name
 from .small import write_small_case
 from .stepping import Stepper
-from .tracing import Kind, Loops, Trace, trace
+from .tracing import Kind, Loops, Trace, networks_by, trace
 
 __all__ = ["Options", "Writer"]
 
@@ -97,6 +96,7 @@ class Writer:
             for k, array in signature.integers.items()
             if array is not None and np.min(np.asarray(array), initial=0) < 0
         }
+        self.translator.symmetric = self.symmetric
         self.taken = set(self.symbols) | set(signature.names)
         self.captured: dict[str, Any] = {}
         self.minor: set[str] = set()  # names that helper functions give
@@ -121,10 +121,21 @@ class Writer:
         if not pair[0].nested:
             return pair
         if len(self._alive) == 1:
-            self._closed = closed_form(pair, self.symbols, (self.first, self.second))
+            self._closed = closed_form(
+                pair, self.symbols, self.symmetric, (self.first, self.second)
+            )
         if self._closed is None:
             return pair
-        return differentiated(pair, self._closed, self.wanted, kind)
+        return differentiated(pair, self._closed, self.wanted, self.signature.symmetric, kind)
+
+    @property
+    def symmetric(self) -> frozenset[str]:
+        """The symbols of symmetric matrices."""
+        return frozenset(self.symbols[k] for k in self.signature.symmetric)
+
+    def symbol(self, k: int) -> Sym:
+        """The symbol of a leaf."""
+        return Sym(self.symbols[k], self._leaf_extents(k), k in self.signature.symmetric)
 
     # -- gradients ----------------------------------------------------------------------------
     def write(self) -> Derivation:
@@ -174,6 +185,7 @@ class Writer:
             arriving=(arriving, tuple(map(str, value.shape))) if one.arriving is not None else None,
             layout=self.options.layout,
             convention=self.options.convention,
+            symmetric=self.symmetric,
             author=self,
         )
         return self.derivation
@@ -261,7 +273,8 @@ class Writer:
         found = []
         for t, gradients in zip(traces, pair, strict=True):
             sources = [t.inputs[k] for k in self.wanted]
-            networks = [terms for g in gradients for terms in reverse_network(g, sources)]
+            flags = [k in self.signature.symmetric for k in self.wanted]
+            networks = [terms for g in gradients for terms in networks_by(g, sources, flags)]
             found.append(replace(t, gradients=gradients, networks=networks))
         self._alive.append((found[0], found[1]))
         return found[0], found[1]

@@ -43,6 +43,8 @@ def transpose(inner: Notation) -> Notation:
     """``innerᵀ``, products reversed, double transposes gone."""
     if isinstance(inner, Transpose):
         return inner.inner
+    if _is_symmetric(inner):
+        return inner
     if isinstance(inner, Product):
         return Product(tuple(transpose(f) for f in reversed(inner.factors)))
     if isinstance(inner, Identity | Literal | Trace | Norm | Summed):
@@ -50,6 +52,17 @@ def transpose(inner: Notation) -> Notation:
     if isinstance(inner, Diag) and not isinstance(inner, DiagonalOf):
         return inner
     return Transpose(inner)
+
+
+def _is_symmetric(inner: Notation) -> bool:
+    """Whether what is written is its own transpose: a symmetric name, ``(I + X Xᵀ)⁻¹``."""
+    if isinstance(inner, Name):
+        return inner.symmetric
+    if isinstance(inner, Inverse):
+        return _is_symmetric(inner.inner)
+    if isinstance(inner, Plus):
+        return all(transpose(part) == part for part in inner.parts)
+    return isinstance(inner, Scaled) and inner.body is not None and _is_symmetric(inner.body)
 
 
 def inverse(inner: Notation) -> Notation:

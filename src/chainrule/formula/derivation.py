@@ -261,7 +261,8 @@ class Derivation:
     ``definitions`` are the named parts that they share, in an order in which they can be computed.
     Vectors are columns (rows in the row convention), ``𝟏`` is the vector of ones, ``⊙`` and ``⊘``
     multiply and divide elementwise, functions of matrices are elementwise, ``softmax`` and
-    ``logsumexp`` go along rows.  Gradients have the shape of their argument in every layout.
+    ``logsumexp`` go along rows.  Gradients have the shape of their argument in every layout.  Of
+    the arguments those in ``symmetric`` are symmetric matrices.
     """
 
     function: str
@@ -274,6 +275,7 @@ class Derivation:
     layout: Layout = "numerator"
     convention: Convention = "column"
     condition: str = ""
+    symmetric: frozenset[str] = frozenset()
     author: Author | None = field(default=None, repr=False)
 
     @property
@@ -415,14 +417,21 @@ class Derivation:
         for part in (*self.parts, *self.gradients.values()):
             yield part.left(), part.text, part.shape
 
-    def _head(self) -> str:
-        given = ", ".join(
-            f"{name} ({', '.join(shape)})" if shape else name for name, shape in self.arguments
+    @property
+    def given(self) -> str:
+        """What a formula speaks of: `x (N, D), w (D, M); G = ∂L/∂y (N, M)`."""
+        text = ", ".join(
+            (f"{name} ({', '.join(shape)})" if shape else name)
+            + (" symmetric" if name in self.symmetric else "")
+            for name, shape in self.arguments
         )
-        text = f"{self.function}: {given}"
         if self.arriving is not None:
             name, shape = self.arriving
             text += f"; {name} = ∂{self.output}/∂{self.value.name} ({', '.join(shape)})"
+        return text
+
+    def _head(self) -> str:
+        text = f"{self.function}: {self.given}"
         if self.layout != "numerator":
             text += f"; {self.layout} layout"
         if self.convention != "column":

@@ -323,19 +323,17 @@ class Elements:
         return tuple(round(e.value(self.sizes)) for e in q.shape)
 
     def symbols(self, name: str, q: Quantity) -> Any:
-        """The elements of a named array."""
+        """The elements of a named array; of a symmetric argument ``K₁₂`` for ``K₂₁`` as well."""
         latex = latex_name(name)
-        return self._array(
-            q,
-            lambda index: Scalar.of(
-                Atom(
-                    name + self._mark(q, index, name),
-                    self._latex_mark(latex, q, index),
-                    q if isinstance(q, Sym) else Sym(name, q.shape),
-                    index,
-                )
-            ),
-        )
+        symbol = q if isinstance(q, Sym) else Sym(name, q.shape)
+
+        def atom(index: tuple[int, ...]) -> Scalar:
+            at = tuple(sorted(index)) if symbol.symmetric else index
+            return Scalar.of(
+                Atom(name + self._mark(q, at, name), self._latex_mark(latex, q, at), symbol, at)
+            )
+
+        return self._array(q, atom)
 
     def _array(self, q: Quantity, make: Callable[[tuple[int, ...]], Scalar]) -> Any:
         shape = self.shape(q)

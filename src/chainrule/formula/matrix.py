@@ -44,7 +44,7 @@ class Matrices:
     def write(self, quantity: Quantity, top: bool = False) -> Notation:
         """The notation of a quantity; at the ``top`` its own name is not used."""
         if not top and quantity in self.names:
-            return Name(self.names[quantity], quantity.ndim)
+            return Name(self.names[quantity], quantity.ndim, symmetric=self.symmetric(quantity))
         if top:
             return self._write(quantity)
         if quantity not in self._known:
@@ -57,7 +57,7 @@ class Matrices:
         if (count := counting(quantity)) is not None:
             return count
         if isinstance(quantity, Sym):
-            return Name(quantity.name, quantity.ndim)
+            return Name(quantity.name, quantity.ndim, symmetric=quantity.symmetric)
         if isinstance(quantity, Num):
             return Literal(quantity.value)
         if isinstance(quantity, Add):

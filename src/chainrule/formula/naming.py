@@ -85,7 +85,7 @@ def _worth(q: Quantity, uses: int, measure: Measure, pointwise: Collection[Quant
     if uses < 2 or _is_short(q, measure) or (isinstance(q, Pow) and q.exponent < 0):
         return False
     if isinstance(q, Fun):
-        return q.op == "softmax" or measure.cost(q) >= _LONG - 1
+        return q.op in ("softmax", "solve") or measure.cost(q) >= _LONG - 1
     return measure.cost(q) >= (_LONG - 2 if q in pointwise else _LONG)
 
 
@@ -204,6 +204,8 @@ def _role(q: Quantity, primal: Collection[Quantity]) -> str:
         letter = "P"
     elif q not in primal:
         letter = "D"
+    elif isinstance(q, Fun) and q.op == "solve":
+        letter = "S"
     elif isinstance(q, Fun):
         letter = "H"
     elif isinstance(q, Add):

@@ -8,7 +8,7 @@ inner sizes differ, a sum of different shapes): what is checked is what is print
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -81,10 +81,11 @@ def _number(value: Value) -> Value:
 
 @dataclass(frozen=True)
 class Name(Notation):
-    """A named array or definition."""
+    """A named array or definition; ``symmetric`` if it is its own transpose."""
 
     name: str
     ndim: int
+    symmetric: bool = field(default=False, kw_only=True)
 
     def write(self, latex: bool) -> Written:
         return Written(latex_name(self.name) if latex else self.name)

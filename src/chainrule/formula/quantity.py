@@ -126,18 +126,20 @@ class Quantity:
 
 
 class Sym(Quantity):
-    """A named array: an argument, a captured array, the arriving gradient."""
+    """A named array: an argument (of ``symmetric`` matrices), a captured array, the gradient."""
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "symmetric")
     name: str
+    symmetric: bool
 
-    def __new__(cls, name: str, shape: Shape) -> Sym:
-        key = (cls, name, shape)
+    def __new__(cls, name: str, shape: Shape, symmetric: bool = False) -> Sym:
+        key = (cls, name, shape, symmetric)
         found = _interned.get(key)
         if found is None:
             found = object.__new__(cls)
             found._setup(shape, ())
             found.name = name
+            found.symmetric = symmetric
             _interned[key] = found
         return found  # type: ignore[return-value]
 

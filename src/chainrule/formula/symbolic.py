@@ -232,6 +232,7 @@ class Translator:
         self.second = second
         self.known: dict[Node, Quantity] = {}
         self.symbols: dict[Node, str] = {}
+        self.symmetric: frozenset[str] = frozenset()  # symbols of symmetric matrices
         self.labels: dict[Node, str] = {}
         self.arrays: tuple[dict[Node, Any], dict[Node, Any]] = ({}, {})
         self.names: dict[Quantity, str] = {}
@@ -394,7 +395,7 @@ class Translator:
                 return self._captured(a, b, shape)
             if a not in self.symbols:
                 raise FormulaError("a value from outside of the function has no name")
-            return Sym(self.symbols[a], shape)
+            return Sym(self.symbols[a], shape, self.symbols[a] in self.symmetric)
         if isinstance(a, Const) and isinstance(b, Const):
             return Num(self.number(a.value, b.value))
         if isinstance(a, Box):

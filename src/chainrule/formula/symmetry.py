@@ -13,14 +13,13 @@ _ELEMENTWISE_ODD = frozenset(("negative", "sin", "tanh", "arctan", "sinh", "erf"
 
 
 class Symmetries:
-    """Signs under the exchange of the first two axes, by structure; ``given`` names are symmetric.
+    """Signs under the exchange of the first two axes, by structure.
 
     1 for symmetric quantities, −1 for antisymmetric ones, 0 for all others.  Quantities of more
     than two axes count as well: ``x[n,d] − x[i,d]`` under (n,i) is antisymmetric, its square not.
     """
 
-    def __init__(self, given: frozenset[str] = frozenset()) -> None:
-        self.given = given
+    def __init__(self) -> None:
         self._signs: dict[Quantity, int] = {}
 
     def __call__(self, quantity: Quantity) -> bool:
@@ -41,7 +40,7 @@ class Symmetries:
         if q.ndim < 2 or q.shape[0] != q.shape[1]:
             return 0
         if isinstance(q, Sym):
-            return int(q.name in self.given)
+            return int(q.symmetric)
         if isinstance(q, Pow):
             sign = self._signs[q.base]
             if sign == -1 and q.exponent.denominator == 1:

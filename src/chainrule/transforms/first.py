@@ -122,7 +122,7 @@ def value_and_grad(
             seed = ones((), value.dtype)
             grads = derived_pullback([value], [seed], inputs.leaves)
             flags = symmetric_leaves(inputs, symmetric)
-            grads = [_projected(g) if flag else g for g, flag in zip(grads, flags, strict=True)]
+            grads = [projected(g) if flag else g for g, flag in zip(grads, flags, strict=True)]
         done = finish(session, opened, [value, *grads, *extra.nodes])
         gradient = unflatten(inputs.spec, done[1 : 1 + len(grads)])
         if isinstance(argnums, int | np.integer):
@@ -180,7 +180,7 @@ def symmetric_leaves(inputs: Inputs, symmetric: Symmetric) -> list[bool]:
     return flags
 
 
-def _projected(gradient: Node) -> Node:
+def projected(gradient: Node) -> Node:
     """``(G + Gᵀ)/2``, the gradient over symmetric matrices."""
     n = gradient.ndim
     turned = permute(gradient, (*range(n - 2), n - 1, n - 2))

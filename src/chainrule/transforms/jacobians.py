@@ -208,14 +208,14 @@ def _networks(
         row = []
         for mine, reported, flag in zip(ordered, backward, symmetric, strict=True):
             if flag:
-                mine = reported = _symmetrized(mine, out.ndim)
+                mine = reported = symmetrized(mine, out.ndim)
             size = sum(node.nbytes for node in factor_nodes(reported))
             row.append((mine, (structure_of(reported, out.ndim), size)))
         rows.append(row)
     return rows
 
 
-def _symmetrized(terms: Sequence[Term], n_out: int) -> list[Term]:
+def symmetrized(terms: Sequence[Term], n_out: int) -> list[Term]:
     """``(J + J with the last two input axes exchanged)/2``: the map on symmetric matrices."""
     halves: list[Term] = []
     for term in terms:

@@ -36,18 +36,6 @@ class Explanation:
     picture_sizes: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def given(self) -> str:
-        """`x (N, D), w (D, M); G = ∂L/∂y (N, M)`."""
-        derivation = self.derivation
-        text = ", ".join(
-            f"{name} ({', '.join(shape)})" if shape else name
-            for name, shape in derivation.arguments
-        )
-        if derivation.arriving is not None:
-            name, shape = derivation.arriving
-            text += f"; {name} = ∂{derivation.output}/∂{derivation.value.name} ({', '.join(shape)})"
-        return text
-
     def conventions(self) -> str:
         """How the formulas are to be read."""
         text = f"{self.derivation.layout} layout, vectors are {self.derivation.convention}s"

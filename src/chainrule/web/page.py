@@ -47,7 +47,7 @@ def to_html(explanation: Explanation) -> str:
 <body>
 <header>
 <h1><code>{title}</code></h1>
-<p class="given">{escape(explanation.given())}</p>
+<p class="given">{escape(explanation.derivation.given)}</p>
 <p class="badges">{_badges(explanation)}</p>
 <nav>{links}</nav>
 </header>

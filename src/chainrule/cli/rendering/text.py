@@ -18,7 +18,7 @@ def print_text(explanation: Explanation, console: Console) -> None:
     """Print everything that the explanation holds."""
     say = console.print
     say(Text(explanation.title, style="bold"), soft_wrap=True)
-    say(Text(f"  {explanation.given()}", style="dim"), soft_wrap=True)
+    say(Text(f"  {explanation.derivation.given}", style="dim"), soft_wrap=True)
     print_formulas(console, explanation.rows())
     if explanation.index:
         _heading(console, "In index notation")
