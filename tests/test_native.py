@@ -17,7 +17,7 @@ import chainrule as cr
 import chainrule.scipy.special as special
 from cases import CASES
 from chainrule.lower import tiers
-from chainrule.lower.native import engine
+from chainrule.lower.native import engine, lowering
 from chainrule.lower.native.layout import Unsupported
 from chainrule.lower.native.lowering import lower
 from chainrule.lower.native.program import NativeProgram
@@ -291,6 +291,22 @@ def test_hot_functions_go_over_by_themselves(monkeypatch):
     assert step.report() == ["native"]
 
 
+def test_a_defect_is_not_silent_and_does_not_stop_the_others(monkeypatch):
+    monkeypatch.setenv("CHAINRULE_NATIVE", "1")
+
+    def build():
+        raise ZeroDivisionError("a defect")
+
+    broken, sound = tiers.Promotion(build, 1), tiers.Promotion(lambda: 3, 1)
+    broken.tick()
+    sound.tick()
+    with pytest.raises(ZeroDivisionError):
+        tiers.settle()
+    assert (broken.made, broken.reason) == (None, "ZeroDivisionError: a defect")
+    assert (sound.made, sound.reason) == (3, "")
+    assert tiers.settle()
+
+
 def test_uncompiled_functions_go_over_too(monkeypatch):
     monkeypatch.setenv("CHAINRULE_NATIVE", "now")
     leaf_sum = cr.value_and_grad(lambda x: np.sum(np.cos(x) * x))
@@ -425,15 +441,17 @@ def test_programs_of_either_kind_have_a_plan_and_a_source():
     assert "define internal i32 @main" in native.source
 
 
-def test_very_long_programs_stay_on_numpy():
+def test_very_long_programs_stay_on_numpy(monkeypatch):
+    monkeypatch.setattr(lowering, "MOST_STEPS", 99)
+
     def f(x):
-        for k in range(1500):
+        for k in range(50):
             x = np.sin(x * (1 + 1 / (k + 2)))
         return x
 
     step = cr.compile(f, backend="native")
     assert np.isclose(step(0.3), f(0.3), rtol=1e-12)
-    assert step.report() == ["numpy: no native form yet: a program of 3000 steps"]
+    assert step.report() == ["numpy: no native form yet: a program of 100 steps (the most is 99)"]
 
 
 def test_empty_arrays_stay_on_numpy():

@@ -6,27 +6,93 @@ a thread, "now" in the caller's own thread at the first call.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 __all__ = ["Promotion", "settle"]
 
 T = TypeVar("T")
 
-_executor: ThreadPoolExecutor | None = None
-_lock = threading.Lock()
-_pending: set[Any] = set()
+
+class _Worker:
+    """A thread that makes native code, one program after the other.
+
+    A daemon: an interpreter that ends drops what waits, and waits only until LLVM is at rest.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._state = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._busy = False
+        self._ended = False
+        self._failed: Exception | None = None
+
+    def submit(self, task: Callable[[], None]) -> bool:
+        """Do this later; False where the interpreter is about to end."""
+        with self._state:
+            if self._ended:
+                return False
+            self._tasks.append(task)
+            self._state.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="chainrule-native")
+                self._thread.daemon = True
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no further threads
+                    self._ended = True
+                    return False
+                atexit.register(self.end)
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self._state:
+                self._busy = False
+                self._state.notify_all()
+                while not self._tasks:
+                    self._state.wait()
+                task = self._tasks.popleft()
+                self._busy = True
+            try:
+                task()
+            except Exception as error:  # a defect: whoever waits is told
+                self._failed = error
+
+    def wait(self, timeout: float | None) -> bool:
+        """Until nothing is left to do; False where that takes longer.
+
+        Raises what a task has raised.
+        """
+        with self._state:
+            done = self._state.wait_for(lambda: not (self._tasks or self._busy), timeout)
+            error, self._failed = self._failed, None
+        if error is not None:
+            raise error
+        return done
+
+    def end(self) -> None:
+        """Drop what waits, and let LLVM come to rest."""
+        from .native.engine import end
+
+        with self._state:
+            self._ended = True
+            self._tasks.clear()
+        end()
+
+
+_worker = _Worker()
 
 
 def _forget_threads() -> None:
     """In a forked child: the parent's threads are not there."""
-    global _executor, _lock
-    _executor = None
-    _lock = threading.Lock()
-    _pending.clear()
+    global _worker
+    _worker = _Worker()
 
 
 if hasattr(os, "register_at_fork"):
@@ -64,18 +130,9 @@ class Promotion(Generic[T]):
             self._start()
 
     def _start(self) -> None:
-        global _executor
         self.reason = "being made"
-        with _lock:
-            if _executor is None:
-                _executor = ThreadPoolExecutor(1, thread_name_prefix="chainrule-native")
-            try:
-                future = _executor.submit(self.work)
-            except RuntimeError:  # the interpreter is about to end
-                self._build = None
-                return
-            _pending.add(future)
-        future.add_done_callback(_pending.discard)
+        if not _worker.submit(self.work):
+            self._build = None
 
     def work(self) -> None:
         """Make the native code here and now."""
@@ -97,9 +154,11 @@ class Promotion(Generic[T]):
             self.reason = ""
         except Unsupported as error:
             self.reason = f"no native form yet: {error}"
+        except Exception as error:
+            self.reason = f"{type(error).__name__}: {error}"
+            raise
 
 
-def settle() -> None:
-    """Wait for native code that is being made."""
-    for future in list(_pending):
-        future.result()
+def settle(timeout: float | None = None) -> bool:
+    """Wait for native code that is being made; False where it takes longer than ``timeout``."""
+    return _worker.wait(timeout)

@@ -15,8 +15,13 @@ from .fusion import Item, fused, meets_again
 from .layout import Access, Array, Buffer, Unsupported, contiguous_strides, kind_of
 from .loops import identity_of
 from .nest import Apply, Constant, Fold, How, Load, Nest, Store, prepared, pruned
+from .shared import LONG
 
 __all__ = ["Assembly", "converted"]
+
+#: A nest that has so many nodes takes no further ones: LLVM's time grows faster than a function.
+MOST_NODES = 160
+LONG_COUNTS = 10
 
 
 class Assembly:
@@ -32,6 +37,7 @@ class Assembly:
         self.read: set[Buffer] = set()  # by items other than the writer's own registers
         self.pinned: set[Buffer] = set()  # seen by callbacks, so in the program's own memory
         self.constants: dict[Any, Array] = {}
+        self._weights: dict[int, tuple[int, int, int]] = {}  # by item: nodes, sinks, their weight
         self.known: set[Buffer] = set()  # of the program around, where the plan is a body
 
     # -- buffers and nests --------------------------------------------------------------------
@@ -63,11 +69,21 @@ class Assembly:
             if (
                 isinstance(item, Nest)
                 and item.shape == loops
-                and not (item.serial or _indexed(item))
+                and self._open(number, item)
                 and self._joins(number, operands)
             ):
                 return number
         return self._append(Nest(loops))
+
+    def _open(self, number: int, nest: Nest) -> bool:
+        """Whether a nest takes further steps: rounds in any order, and not too long already."""
+        nodes, sinks, weight = self._weights.get(number, (0, 0, 0))
+        for node in nest.nodes[nodes:]:
+            weight += LONG_COUNTS if isinstance(node, Apply) and node.op in LONG else 1
+        for sink in nest.sinks[sinks:]:
+            weight += MOST_NODES if isinstance(sink, Fold) and sink.index else 0
+        self._weights[number] = len(nest.nodes), len(nest.sinks), weight
+        return weight < MOST_NODES and not nest.serial
 
     def _joins(self, number: int, operands: Sequence[Array]) -> bool:
         """Whether a step may join a nest of its loops that its operands allow."""
@@ -206,10 +222,6 @@ def _begins_with_zeros(nest: Nest) -> bool:
         return False
     buffer.zeroed = True
     return True
-
-
-def _indexed(nest: Nest) -> bool:
-    return any(isinstance(s, Fold) and s.index for s in nest.sinks)
 
 
 def converted(nest: Nest, node: int, kind: str, wanted: str) -> int:

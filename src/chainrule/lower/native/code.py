@@ -25,11 +25,12 @@ ALIGN = {"f64": 8, "f32": 4, "i64": 8, "i32": 4, "i8": 1, "i1": 1}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What code is written for: bytes of a vector register, and whether it multiplies and adds
-    in one instruction."""
+    """What code is written for: bytes of a vector register, whether it multiplies and adds in one
+    instruction; and whether long functions are called instead of written where they are used."""
 
     register: int = 32
     fma: bool = True
+    calls: bool = False
 
     def lanes(self, kind: str, registers: int = 2) -> int:
         """Elements handled together in a loop: so many registers of the widest kind."""

@@ -14,16 +14,22 @@ import platform
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .code import Target
+from .layout import Unsupported
 
-__all__ = ["available", "clear_disk", "compiled", "machine"]
+__all__ = ["available", "clear_disk", "compiled", "end", "machine"]
+
+#: Characters of text from which LLVM generates code fast instead of fast code.
+LONG = 400_000
 
 _MAGIC = b"chainrule object 1\n"
 _lock = threading.RLock()
+_ending = threading.Event()
 
 
 def available() -> str | None:
@@ -63,14 +69,21 @@ class _Machine:
         self.cpu, self.features = cpu, flags
         self.triple = triple
         self.machine = self.new_machine()
+        self._machines = {2: self.machine}
         self.data_layout = str(self.machine.target_data)
         self.key = f"{llvmlite.__version__} {llvm.llvm_version_info} {triple} {cpu} {flags}"
 
-    def new_machine(self) -> Any:
+    def new_machine(self, level: int = 2) -> Any:
         """A target machine; every engine takes one for itself."""
         return self.llvm.Target.from_triple(self.triple).create_target_machine(
-            cpu=self.cpu, features=self.features, opt=2, jit=True
+            cpu=self.cpu, features=self.features, opt=level, jit=True
         )
+
+    def machines(self, level: int) -> Any:
+        """The target machine that generates code at a level of effort."""
+        if level not in self._machines:
+            self._machines[level] = self.new_machine(level)
+        return self._machines[level]
 
     def optimize(self, module: Any) -> None:
         options = self.llvm.create_pipeline_tuning_options()
@@ -99,29 +112,46 @@ class Compiled:
         self.addresses = {name: engine.get_function_address(name) for name in names}
 
 
-def compiled(text: str, names: tuple[str, ...]) -> Compiled:
-    """The functions ``names`` of a module of LLVM's text (without its target lines)."""
+def compiled(units: Sequence[str], names: tuple[str, ...]) -> Compiled:
+    """The functions ``names`` of modules of LLVM's text (without their target lines).
+
+    Raises Unsupported where the interpreter ends meanwhile.
+    """
     host = machine()
     llvm = host.llvm
-    digest = hashlib.sha256(f"{host.key}\n{text}".encode()).hexdigest()
+    # a short time for a long program is worth more than the last tenths of its speed
+    level = 2 if sum(map(len, units)) <= LONG else 0
     with _lock:
-        found = _read(digest)
         empty = f'target triple = "{host.triple}"\n'
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(empty), host.new_machine())
-        if found is None:
-            found = _object_of(text)
-            _write(digest, found)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(found))
+    for text in units:
+        digest = hashlib.sha256(f"{host.key} {level}\n{text}".encode()).hexdigest()
+        with _lock:
+            if _ending.is_set():
+                raise Unsupported("the interpreter ends")
+            found = _read(digest)
+            if found is None:
+                found = _object_of(text, level)
+                _write(digest, found)
+            engine.add_object_file(llvm.ObjectFileRef.from_data(found))
+    with _lock:
         engine.finalize_object()
         return Compiled(engine, names)
 
 
-def _object_of(text: str) -> bytes:
+def end() -> None:
+    """Compile nothing more; waits until LLVM is at rest (for a second or so at most)."""
+    _ending.set()
+    if _lock.acquire(timeout=5):
+        _lock.release()
+
+
+def _object_of(text: str, level: int) -> bytes:
     host = machine()
     header = f'target datalayout = "{host.data_layout}"\ntarget triple = "{host.triple}"\n'
     module = host.llvm.parse_assembly(header + text)
     host.optimize(module)
-    return bytes(host.machine.emit_object(module))
+    return bytes(host.machines(level).emit_object(module))
 
 
 # -- objects on disk ----------------------------------------------------------------------------

@@ -119,6 +119,8 @@ class Array:
         return self.contiguous and self.offset == 0 and self.size == self.buffer.size
 
     def broadcast(self, shape: Sequence[int]) -> Array:
+        if self.shape == shape and 1 not in shape:
+            return self
         lead = len(shape) - len(self.shape)
         strides = [0] * lead
         for extent, stride, wanted in zip(self.shape, self.strides, shape[lead:], strict=True):

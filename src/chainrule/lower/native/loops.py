@@ -9,6 +9,7 @@ from .code import ALIGN, MEMORY, Code, Target, V
 from .layout import Access, Buffer, Unsupported
 from .nest import Apply, Constant, Fold, Load, Nest, Store
 from .scalar import apply
+from .shared import LONG, called
 
 __all__ = ["Moved", "emit_nest", "identity_of"]
 
@@ -249,7 +250,8 @@ class _Emitter:
             return c.sub(*args)
         if node.op == "where":
             return c.select(*args)
-        result = apply(c, node.op, args)
+        long = c.target.calls and node.op in LONG and args[0].kind[0] == "f"
+        result = called(c, node.op, args) if long else apply(c, node.op, args)
         if result.kind != node.kind:
             raise Unsupported(f"{node.op} gives {result.kind}, not {node.kind}")
         return result

@@ -41,8 +41,8 @@ from .scalar import COMPARISONS, LOGICAL
 
 __all__ = ["Item", "Lowered", "lower"]
 
-#: LLVM takes too long over longer programs (a Python loop of many operations).
-MOST_STEPS = 2000
+#: Native code takes a millisecond a step to make: longer programs stay on NumPy.
+MOST_STEPS = 30_000
 
 # grids up to so many elements become constants of the program
 _KEPT_GRID = 1 << 20
@@ -98,7 +98,9 @@ class _Lowering(Indices, Contractions, Bodies):
 
     def _steps(self) -> None:
         if len(self.plan.steps) > MOST_STEPS:
-            raise Unsupported(f"a program of {len(self.plan.steps)} steps")
+            raise Unsupported(
+                f"a program of {len(self.plan.steps)} steps (the most is {MOST_STEPS})"
+            )
         for step in self.plan.steps:
             method: Callable[[Any], None] = getattr(
                 self, "_" + type(step).__name__.lower(), self._no

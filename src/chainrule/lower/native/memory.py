@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import heapq
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,18 +61,31 @@ def arena(buffers: Sequence[Buffer]) -> tuple[int, dict[Buffer, int]]:
     """Bytes in all, and where each temporary lies: memory is used again when a buffer is dead."""
     places: dict[Buffer, int] = {}
     total = 0
-    live: list[tuple[int, int, int]] = []  # (start, end, last item), sorted by start
-    temps = sorted((b for b in buffers if b.role == "temp"), key=lambda b: b.first)
-    for buffer in temps:
-        live = [x for x in live if x[2] >= buffer.first]
+    free: list[tuple[int, int]] = []  # (start, end) of what may be used again, by start
+    live: list[tuple[int, int, int]] = []  # a heap of (last item, start, end)
+    for buffer in sorted((b for b in buffers if b.role == "temp"), key=lambda b: b.first):
+        while live and live[0][0] < buffer.first:
+            _, start, end = heapq.heappop(live)
+            _let_go(free, start, end)
         need = -(-buffer.nbytes // _ALIGN) * _ALIGN
-        start = 0
-        for low, high, _ in live:
-            if low - start >= need:
+        for number, (start, end) in enumerate(free):
+            if end - start >= need:
+                free[number : number + 1] = [(start + need, end)] if end - start > need else []
                 break
-            start = max(start, high)
+        else:  # at the end, of which a last free piece is a part
+            start = free.pop()[0] if free and free[-1][1] == total else total
+            total = start + need
         places[buffer] = start
-        live.append((start, start + need, buffer.last))
-        live.sort()
-        total = max(total, start + need)
+        heapq.heappush(live, (buffer.last, start, start + need))
     return total, places
+
+
+def _let_go(free: list[tuple[int, int]], start: int, end: int) -> None:
+    """A piece among the free ones, as one with its neighbours."""
+    place = bisect.bisect(free, (start, end))
+    if place < len(free) and free[place][0] == end:
+        end = free.pop(place)[1]
+    if place and free[place - 1][1] == start:
+        start = free.pop(place - 1)[0]
+        place -= 1
+    free.insert(place, (start, end))

@@ -7,7 +7,9 @@ the cursors of a round point, and call the items of their block.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .blocks import Block, Carry, Choice, Part, Region, Rounds, While
@@ -21,13 +23,22 @@ from .lowering import Lowered
 from .matmul import emit_product
 from .memory import Memory
 from .nest import Nest, Store
+from .shared import many
 
 __all__ = ["emit_module"]
 
 #: Nanoseconds of work from which a loop nest is worth several cores.
 PARALLEL_FROM = 100_000
+#: Characters of a text. LLVM takes a few tenths of a second, for which an ending interpreter waits.
+LONGEST_UNIT = 100_000
 #: Rounds after which a loop asks whether the user has interrupted it (a power of two).
 ASKED_EVERY = 4096
+
+_HEADS = re.compile(
+    r"^define (?:internal )?(?P<result>[^@]*) @(?P<name>[\w.]+)\((?P<arguments>[^)]*)\)",
+    re.MULTILINE,
+)
+_NAMES = re.compile(r"@([\w.]+)")
 
 _RUNTIME = """
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
@@ -106,18 +117,64 @@ end:
 
 def emit_module(
     lowered: Lowered, target: Target, memory: Memory, objects: list[Any], first_object: int
-) -> str:
-    """All functions, and ``@main(frame)`` that calls them in order (1: a Python error is set).
+) -> list[str]:
+    """All functions, and last ``@main(frame)`` that calls them in order (1: a Python error is set).
 
-    What is called back joins ``objects``, whose slots begin at ``first_object``.
+    One text, or for a long program several, which are compiled one by one.  What is called back
+    joins ``objects``, whose slots begin at ``first_object``.
     """
+    target = replace(target, calls=many(_nests(lowered.items)))
     module = _Module(target, memory, objects, first_object)
-    calls = module.calls(lowered.items, "step")
-    main = _function("main", calls)
-    text = ['!0 = !{!"branch_weights", i32 1, i32 1000}', *module.declared.values()]
+    main = _function("main", module.calls(lowered.items, "step"))
+    own = [text for text in module.declared.values() if text.startswith("define")]
     if module.runtime:
-        text.append(_RUNTIME)
-    return "\n".join([*text, *module.functions, main])
+        own.append(_RUNTIME)
+    return _units([*own, *module.functions, main], list(module.declared.values()))
+
+
+def _units(functions: Sequence[str], declared: Sequence[str]) -> list[str]:
+    """Functions in texts of bounded length; what one takes from another is declared there."""
+    head = [
+        '!0 = !{!"branch_weights", i32 1, i32 1000}',
+        *(text for text in declared if text.startswith("declare")),
+    ]
+    if sum(map(len, functions)) <= LONGEST_UNIT:
+        return ["\n".join([*head, *functions])]
+    parts: list[list[str]] = [[]]
+    length = 0
+    for text in functions:
+        if length + len(text) > LONGEST_UNIT and parts[-1]:
+            parts.append([])
+            length = 0
+        parts[-1].append(text)
+        length += len(text)
+    known: dict[str, str] = {}
+    for text in functions:
+        for match in _HEADS.finditer(text):
+            known[match["name"]] = (
+                f"declare {match['result']} @{match['name']}({match['arguments']})"
+            )
+    made = []
+    for part in parts:
+        text = "\n".join(part).replace("define internal ", "define ")
+        here = {match["name"] for match in _HEADS.finditer(text)}
+        used = dict.fromkeys(_NAMES.findall(text))
+        made.append(
+            "\n".join([*head, *(known[n] for n in used if n in known and n not in here), text])
+        )
+    return made
+
+
+def _nests(items: Sequence[Item]) -> Iterator[Nest]:
+    """All nests, of groups and blocks too."""
+    for item in items:
+        if isinstance(item, Nest):
+            yield item
+        elif isinstance(item, Group):
+            yield from item.nests
+        elif isinstance(item, Region):
+            for block in item.blocks:
+                yield from _nests(block.items)
 
 
 def _function(name: str, lines: Sequence[str]) -> str:

@@ -74,8 +74,9 @@ class NativeProgram:
         zeroed = {k for k, a in enumerate(lowered.outputs) if a.buffer.zeroed}
         first = len(API) + len(buffers)
         entry = emit_entry(tuple(arguments), tuple(captured), result, slots, zeroed, objects, first)
-        self.source = text.body + entry
-        machine_code = compiled(self.source, ("entry",))
+        units = [*text.units[:-1], text.units[-1] + entry]
+        self.source = "\n".join(units)
+        machine_code = compiled(units, ("entry",))
         self._kept: list[Any] = [objects, captured, machine_code, text.memory]
         frame = _frame(buffers, text.memory, objects)
         code = machine_code.addresses["entry"]
@@ -102,7 +103,7 @@ class _Text:
         self.memory = Memory(self.buffers)
         self.objects: list[Any] = []
         first = len(API) + len(self.buffers)
-        self.body = emit_module(self.lowered, machine().target, self.memory, self.objects, first)
+        self.units = emit_module(self.lowered, machine().target, self.memory, self.objects, first)
 
 
 def _frame(buffers: Sequence[Buffer], memory: Memory, objects: Sequence[Any]) -> bytes:

@@ -10,7 +10,7 @@ from .layout import Unsupported
 from .powers import power
 from .vmath import VECTOR_FUNCTIONS
 
-__all__ = ["COMPARISONS", "LOGICAL", "apply"]
+__all__ = ["COMPARISONS", "LIBRARY", "LOGICAL", "apply"]
 
 COMPARISONS = {
     "equal": ("oeq", "eq"),
@@ -23,8 +23,8 @@ COMPARISONS = {
 LOGICAL = frozenset({"logical_and", "logical_or", "logical_xor", "logical_not"})
 
 _ROUNDING = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint", "sqrt": "sqrt"}
-# NumPy's name: the C library's
-_LIBRARY = {
+#: NumPy's name: the C library's.
+LIBRARY = {
     "tan": "tan",
     "arcsin": "asin",
     "arccos": "acos",
@@ -205,6 +205,6 @@ def apply(c: Code, op: str, args: list[V]) -> V:
         return _BINARY[op](c, *args)
     if op in _ROUNDING:
         return c.intrinsic(_ROUNDING[op], args[0])
-    if op in _LIBRARY:
-        return c.library(_LIBRARY[op], *args)
+    if op in LIBRARY:
+        return c.library(LIBRARY[op], *args)
     raise Unsupported(f"elementwise {op}")
