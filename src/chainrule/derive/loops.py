@@ -24,7 +24,7 @@ from ..trace.array import is_traced, traced
 from ..trace.session import require_session
 from .counters import COUNTS, SHIFT, Counted, CountedRange, counted, counter_tuples, counting
 
-__all__ = ["PLANS", "POOLS", "LoopError", "LoopPlan", "rebound", "rolled"]
+__all__ = ["PLANS", "POOLS", "LoopError", "LoopPlan", "rebound", "refers_to_arrays", "rolled"]
 
 
 class LoopError(FormulaError):
@@ -197,10 +197,21 @@ def rebound(
     return _Copier(arrays, counting).function(f) if isinstance(f, FunctionType) else f
 
 
+def refers_to_arrays(f: Callable[..., Any]) -> bool:
+    """Whether a function, or one of its module that it calls, refers to arrays."""
+    copier = _Copier(False, False)
+    if isinstance(f, FunctionType):
+        copier.function(f)
+    return copier.met
+
+
 class _Copier:
+    """Copies functions.  ``met`` tells whether they refer to arrays."""
+
     def __init__(self, arrays: bool, counting: bool) -> None:
         self.arrays = arrays
         self.builtins = _BUILTINS | _COUNTING if counting else _BUILTINS
+        self.met = False
         self.copies: dict[FunctionType, FunctionType] = {}
         self.spaces: dict[int, dict[str, Any]] = {}
 
@@ -240,7 +251,10 @@ class _Copier:
             return _MATHS
         if isinstance(value, FunctionType) and value.__module__ == user.__module__:
             return self.function(value)
-        if self.arrays and isinstance(value, np.ndarray) and value.ndim:
+        if isinstance(value, np.ndarray) and value.ndim:
+            self.met = True
+            if not self.arrays:
+                return value
             return traced(require_session().capture(value))
         if callable(value) and getattr(value, "__name__", None):
             name = value.__name__

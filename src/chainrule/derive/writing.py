@@ -13,7 +13,7 @@ from ..formula.conditions import compares_names
 from ..formula.symbolic import FormulaError
 from ..simplify.reroll import PatternError
 from ..trace.session import ManyElements
-from .loops import PLANS, LoopError, LoopPlan, rebound
+from .loops import PLANS, LoopError, LoopPlan, rebound, refers_to_arrays
 from .signature import function_name, wanted_leaves
 from .tracing import Loops, trace
 from .writer import Options, Writer
@@ -104,8 +104,9 @@ def looped(signature: Signature, wanted: list[int], options: Options) -> Writer:
     """The writer of a function written element by element; raises LoopError."""
     bare = replace(signature, function=rebound(signature.function))
     first: Exception | None = None
-    failing = LoopPlan(PLANS[0], True)
-    for arrays, pairs in itertools.product((True, False), PLANS):
+    failing = LoopPlan(PLANS[0], False)
+    captures = (True, False) if refers_to_arrays(signature.function) else (False,)
+    for arrays, pairs in itertools.product(captures, PLANS):
         found: list[Writer] = []
         for counting in (True, False):  # counters that are used as numbers: x**i, or 1, x, x²
             plan = LoopPlan(pairs, arrays, counting)
@@ -119,7 +120,7 @@ def looped(signature: Signature, wanted: list[int], options: Options) -> Writer:
                 break
         if found:
             return min(found, key=_length)
-        if not signature.names and arrays is False:
+        if not signature.names and arrays == captures[-1]:
             break
     assert first is not None
     raise _explained(first, bare, wanted, failing) from first
@@ -127,7 +128,13 @@ def looped(signature: Signature, wanted: list[int], options: Options) -> Writer:
 
 def _better(error: Exception, before: Exception) -> bool:
     """Whether an error says more: a pattern, rather than a size that does not fit."""
-    return isinstance(error, PatternError) and not isinstance(before, PatternError)
+    return _says(error) > _says(before)
+
+
+def _says(error: Exception) -> int:
+    if isinstance(error, PatternError):
+        return 3
+    return 2 if isinstance(error, TraceError) else 0 if isinstance(error, IndexError) else 1
 
 
 def _explained(

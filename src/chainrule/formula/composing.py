@@ -17,6 +17,7 @@ from .notation import (
     Name,
     Norm,
     Notation,
+    OffDiagonal,
     Ones,
     Plus,
     Power,
@@ -47,7 +48,7 @@ def transpose(inner: Notation) -> Notation:
         return inner
     if isinstance(inner, Product):
         return Product(tuple(transpose(f) for f in reversed(inner.factors)))
-    if isinstance(inner, Identity | Literal | Trace | Norm | Summed):
+    if isinstance(inner, Identity | OffDiagonal | Literal | Trace | Norm | Summed):
         return inner
     if isinstance(inner, Diag) and not isinstance(inner, DiagonalOf):
         return inner

@@ -18,6 +18,7 @@ from .notation import (
     Identity,
     Norm,
     Notation,
+    OffDiagonal,
     Ones,
     Power,
     Product,
@@ -91,7 +92,8 @@ class Contraction:
             groups.setdefault(frozenset((edge.row, edge.column)), []).append(edge)
         merged: list[Edge] = []
         for pair, edges in groups.items():
-            closed = pair <= summed and len(edges) == 2
+            masked = any(isinstance(e.matrix, OffDiagonal) for e in edges)
+            closed = pair <= summed and len(edges) == 2 and not masked
             if closed and all(len(self._at(k)) == 2 for k in pair):
                 merged.extend(edges)
                 continue

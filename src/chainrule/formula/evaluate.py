@@ -104,7 +104,7 @@ def _product(q: Prod, known: Mapping[Quantity, Value], env: Env) -> Value:
     for factor, subs in q.factors:
         value = np.asarray(known[factor])
         indices = tuple(np.where(inside, at(s), 0) for s in subs)
-        total = total * (value[indices] if indices else value)
+        total = np.where(inside, total * (value[indices] if indices else value), 0.0)
     result = np.zeros(_sizes(q.shape, env))
     if not q.out:
         return np.asarray(total.sum())

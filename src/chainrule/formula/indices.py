@@ -9,6 +9,7 @@ from ..expr.extents import ONE, ZERO, Extent
 from .composing import coefficient
 from .evaluate import evaluate
 from .functions import style_of
+from .masks import apart, order, sides
 from .matrix import Matrices, NoMatrixForm
 from .notation import Indexed, Literal
 from .quantity import (
@@ -366,6 +367,14 @@ class _Writer:
         found: list[str] = []
         for constraint in constraints:
             if isinstance(constraint, int) or implied(constraint, self.extents):
+                continue
+            gap, ordered = apart(constraint), order(constraint)
+            if gap is not None:
+                one, other = map(self.index, sides(gap))
+                found.append(rf"{one} \neq {other}" if self.latex else f"{one} ≠ {other}")
+                continue
+            if ordered is not None and ordered.shift == 1:
+                found.append(f"{self.index(ordered.low)} < {self.index(ordered.high)}")
                 continue
             left = tuple(p for p in constraint.parts if not p[0].negative)
             right = tuple((-c, k) for c, k in constraint.parts if c.negative)

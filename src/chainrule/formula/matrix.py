@@ -17,6 +17,7 @@ from .notation import (
     Name,
     Norm,
     Notation,
+    OffDiagonal,
     Ones,
     Plus,
     Power,
@@ -26,7 +27,7 @@ from .notation import (
 from .quantity import Add, Form, Fun, Index, Num, Pow, Prod, Quantity, Sym
 from .ramps import counting
 from .symmetry import Symmetries
-from .triangles import NoMatrixForm, half_triangle, is_triangular, triangle_of
+from .triangles import NoMatrixForm, half_triangle, is_triangular, off_diagonal, triangle_of
 
 __all__ = ["Matrices", "NoMatrixForm"]
 
@@ -170,19 +171,26 @@ class Matrices:
     # -- products -----------------------------------------------------------------------------
     def _product(self, prod: Prod) -> Notation:
         out, turned = _out_labels(prod)
+        edges: list[Edge] = []
+        while (off := off_diagonal(prod)) is not None:
+            row, column, prod = off
+            edges.append(Edge(row, column, OffDiagonal(prod.extents[row]), True))
         triangle = triangle_of(prod, out)
-        if triangle is not None:
-            lower, inside = triangle
+        if triangle is not None and not edges:
+            lower, strict, inside = triangle
             if not inside.factors:
                 ones = [Ones(e) for e in inside.extents]
                 return scaled(
-                    inside.coef, [], Triangle(multiply(ones[0], transpose(ones[1])), lower)
+                    inside.coef, [], Triangle(multiply(ones[0], transpose(ones[1])), lower, strict)
                 )
             whole = self._product(inside)
             if isinstance(whole, Scaled) and whole.body is not None:
-                return replace(whole, body=Triangle(whole.body, lower))
-            return Triangle(whole, lower)
+                return replace(whole, body=Triangle(whole.body, lower, strict))
+            return Triangle(whole, lower, strict)
+        if triangle is not None:
+            raise NoMatrixForm
         graph = Contraction(prod.extents, out)
+        graph.edges += edges
         for q, subs in prod.factors:
             self._place(graph, q, subs)
         scalars, body = graph.reduce()

@@ -32,6 +32,7 @@ __all__ = [
     "Name",
     "Norm",
     "Notation",
+    "OffDiagonal",
     "Ones",
     "Plus",
     "Power",
@@ -112,6 +113,19 @@ class Counting(Name):
     def value(self, env: Env) -> Value:
         count = np.arange(round(self.extent.value(env.sizes)), dtype=float)
         return (count + self.start.value(env.sizes))[:, None]
+
+
+@dataclass(frozen=True)
+class OffDiagonal(Notation):
+    """``𝟏 𝟏ᵀ − I``: the mask of the elements that are not on the diagonal."""
+
+    extent: Extent
+
+    def write(self, latex: bool) -> Written:
+        return Written(r"\mathbf{1} \, \mathbf{1}^\top - I" if latex else "𝟏 𝟏ᵀ − I", ADD)
+
+    def value(self, env: Env) -> Value:
+        return 1.0 - np.eye(round(self.extent.value(env.sizes)))
 
 
 @dataclass(frozen=True)
@@ -202,10 +216,22 @@ class Product(Notation):
         return Written((r" \, " if latex else " ").join(texts), PRODUCT)
 
     def value(self, env: Env) -> Value:
-        result = self.factors[0].value(env)
-        for factor in self.factors[1:]:
-            result = result @ factor.value(env)
+        first = self.factors[0]
+        values = [f.value(env) for f in self.factors]
+        result = values[0]
+        if type(first) is Diag and len(values) > 1:  # rows that it scales; the zeros meet nothing
+            result, values = _scaled_by(result, values[1]), values[1:]
+        for factor, value in zip(
+            self.factors[len(self.factors) - len(values) + 1 :], values[1:], strict=True
+        ):
+            result = _scaled_by(value.T, result.T).T if type(factor) is Diag else result @ value
         return result
+
+
+def _scaled_by(diagonal: Value, matrix: Value) -> Value:
+    if diagonal.shape[1] != matrix.shape[0]:
+        raise ValueError(f"a product of shapes {diagonal.shape} and {matrix.shape}")
+    return np.diagonal(diagonal)[:, None] * matrix
 
 
 @dataclass(frozen=True)
@@ -306,6 +332,8 @@ class Hadamard(Notation):
             result = result * v
         for v in values[len(self.factors) :]:
             result = result / v
+        if any(isinstance(f, OffDiagonal) for f in self.factors):  # a mask: it selects
+            result = np.where(np.eye(len(result)), 0.0, result)
         return result
 
 
@@ -457,20 +485,24 @@ class DiagonalOf(Diag):
 
 @dataclass(frozen=True)
 class Triangle(Notation):
-    """``tril(A)``, ``triu(A)``: a matrix below (above) its diagonal, with it."""
+    """``tril(A)``, ``triu(A)``: a matrix below (above) its diagonal, with it or ``strict``."""
 
     inner: Notation
     lower: bool
+    strict: bool = False
 
     def write(self, latex: bool) -> Written:
         name = "tril" if self.lower else "triu"
         body = self.inner.write(latex).text
+        if self.strict:
+            body += (", -1" if latex else ", −1") if self.lower else ", 1"
         if latex:
             return Written(rf"\operatorname{{{name}}}\left({body}\right)")
         return Written(f"{name}({body})")
 
     def value(self, env: Env) -> Value:
-        return (np.tril if self.lower else np.triu)(self.inner.value(env))
+        shift = (-1 if self.lower else 1) if self.strict else 0
+        return (np.tril if self.lower else np.triu)(self.inner.value(env), shift)
 
 
 @dataclass(frozen=True)

@@ -281,6 +281,12 @@ class _Evaluator:
         self.depth += 1
 
     def value(self, tree: Read) -> Any:
+        conditions, rest = _conditions(tree)
+        if conditions:  # what is under a condition need not have a value elsewhere
+            value = self.value(rest)
+            for condition in conditions:
+                value = np.where(self.value(condition.parts[0]), value, 0.0)
+            return value
         kind, parts = tree.kind, tree.parts
         if kind == "number":
             return _number(tree.text)
@@ -416,6 +422,17 @@ class _Evaluator:
         if not (name in OPS or name == "logabsdet" or by_rows):
             raise CannotRead(f"{tree.text} is not evaluated")
         return self.env.functions[name](*values)
+
+
+def _conditions(tree: Read) -> tuple[list[Read], Read]:
+    """The conditions that a product (or a quotient) stands under, and what is under them."""
+    if tree.kind == "/":
+        found, above = _conditions(tree.parts[0])
+        return found, Read("/", parts=(above, tree.parts[1]))
+    if tree.kind != "product":
+        return [], tree
+    found = [p for p in tree.parts if p.kind == "iverson"]
+    return found, _joined([p for p in tree.parts if p.kind != "iverson"] or [Read("number", "1")])
 
 
 def _number(text: str) -> float:

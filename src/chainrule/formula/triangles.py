@@ -4,33 +4,48 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from ..expr.extents import ONE, ZERO, extent
+from ..expr.extents import ONE, extent
+from .masks import apart, order
 from .notation import (
     HalfTriangle,
     Notation,
 )
-from .quantity import Add, Form, Fun, Prod, Quantity
+from .quantity import Add, Fun, Prod, Quantity, labels_in
 
-__all__ = ["NoMatrixForm", "half_triangle", "is_triangular", "triangle_of"]
+__all__ = ["NoMatrixForm", "half_triangle", "is_triangular", "off_diagonal", "triangle_of"]
 
 
 class NoMatrixForm(Exception):
     """A quantity that only index notation can write."""
 
 
-def triangle_of(prod: Prod, out: list[int]) -> tuple[bool, Prod] | None:
-    """Whether it is a lower (True) or upper triangle, and of what; None without constraint."""
+def triangle_of(prod: Prod, out: list[int]) -> tuple[bool, bool, Prod] | None:
+    """Whether it is a lower (True) or upper triangle, whether without the diagonal, and of what.
+
+    None without constraint.
+    """
     if not prod.constraints:
         return None
     if len(prod.constraints) != 1 or len(out) != 2 or out[0] == out[1]:
         raise NoMatrixForm
-    for lower, (low, high) in ((True, out), (False, out[::-1])):
-        if prod.constraints[0] == Form(ZERO, ((ONE, low), (-ONE, high))) or prod.constraints[
-            0
-        ] == Form(ZERO, ((-ONE, high), (ONE, low))):
-            inside = Prod(prod.shape, prod.coef, prod.extents, prod.factors, prod.out)
-            return lower, inside
-    raise NoMatrixForm
+    found = order(prod.constraints[0])
+    if found is None or {found.low, found.high} != set(out) or found.shift not in (0, 1):
+        raise NoMatrixForm
+    inside = Prod(prod.shape, prod.coef, prod.extents, prod.factors, prod.out)
+    return found.high == out[0], found.shift == 1, inside
+
+
+def off_diagonal(prod: Prod) -> tuple[int, int, Prod] | None:
+    """Two labels of one extent that are nowhere equal, and the product without that; or None."""
+    for k, constraint in enumerate(prod.constraints):
+        gap = apart(constraint)
+        if gap is None or gap.const:
+            continue
+        a, b = sorted(labels_in(gap))
+        if prod.extents[a] == prod.extents[b]:
+            rest = prod.constraints[:k] + prod.constraints[k + 1 :]
+            return a, b, Prod(prod.shape, prod.coef, prod.extents, prod.factors, prod.out, rest)
+    return None
 
 
 def half_triangle(total: Add) -> Notation | None:
@@ -43,7 +58,9 @@ def half_triangle(total: Add) -> Notation | None:
         numbers = one * mask.coef == ONE and half * eye.coef == extent(Fraction(-1, 2))
         if numbers and mask.constraints and eye.out == (0, 0) and mask.out == (0, 1):
             found = triangle_of(mask, [0, 1])
-            return HalfTriangle(total.shape[0], found[0]) if found is not None else None
+            if found is not None and not found[1]:
+                return HalfTriangle(total.shape[0], found[0])
+            return None
     return None
 
 

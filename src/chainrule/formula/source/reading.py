@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...expr.extents import ONE, ZERO, Extent
+from ..masks import apart, sides
 from ..quantity import Form, Index, Prod, Quantity, Wrap, labels_in
 from .sizes import is_unit, whole
 from .syntax import Expr, binary, negated, sliced, subscript, template
@@ -288,18 +289,9 @@ class Reader:
     def mask(self, constraint: Index, joint: Sequence[int]) -> Expr:
         """``constraint ≥ 0`` as a comparison without minus signs."""
         assert isinstance(constraint, Form)
-        left = Form(ZERO, tuple(p for p in constraint.parts if not p[0].negative))
-        right = Form(ZERO, tuple((-c, k) for c, k in constraint.parts if c.negative))
-        if constraint.const.negative:
-            right = Form(-constraint.const, right.parts)
-        else:
-            left = Form(constraint.const, left.parts)
-        return binary_compare(self.affine(left, joint), self.affine(right, joint))
-
-
-def binary_compare(left: Expr, right: Expr) -> Expr:
-    """``left >= right``."""
-    return template("a >= b", a=left, b=right)
+        gap = apart(constraint)
+        left, right = (self.affine(side, joint) for side in sides(gap or constraint))
+        return template("a != b" if gap is not None else "a >= b", a=left, b=right)
 
 
 def _is_whole(item: Expr) -> bool:

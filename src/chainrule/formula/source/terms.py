@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...expr.extents import ONE, Extent
+from ..masks import apart, order
 from ..quantity import Fun, Index, Pow, Prod, Quantity, Sym, Wrap, labels_in
 from .booleans import INDICES, TESTS, is_boolean
 from .products import Products
 from .reading import Reader
 from .sizes import is_unit, nominal, scaled, size
-from .syntax import Expr
-from .values import Array, Operand
+from .syntax import Expr, literal
+from .values import Array, Operand, aligned
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -98,7 +99,8 @@ class Terms:
         operands = [self._operand(reader, q, f, subs) for f, subs in q.factors]
         cumulated = self._cumulated(q, operands)
         if cumulated is None:
-            operands = [*operands, *self._masks(q, reader)]
+            masks = self._masks(q, reader)
+            operands = [*(self._defined(o, masks) for o in operands), *masks]
         else:
             operands = cumulated
         for old, new in extra:
@@ -226,8 +228,23 @@ class Terms:
         for constraint in q.constraints:
             joint = reader.labels_of([constraint])
             mask = reader.mask(constraint, joint)
-            found.append(Operand(mask, tuple(joint), boolean=True, triangle=_triangle(constraint)))
+            ordered = order(constraint)
+            off = apart(constraint) is not None or (ordered is not None and ordered.shift == 1)
+            if off and any(isinstance(f, Pow) and f.exponent < 0 for f, _ in q.factors):
+                mask = self.lowering.body.temporary(mask)
+            triangle = _triangle(constraint)
+            found.append(Operand(mask, tuple(joint), boolean=True, triangle=triangle, apart=off))
         return found
+
+    def _defined(self, operand: Operand, masks: list[Operand]) -> Operand:
+        """A divisor, 1 where masks leave out a diagonal: distances are 0 there."""
+        for mask in masks:
+            if operand.below and mask.apart and mask.known <= operand.known:
+                operand = operand.squeezed()
+                shaped = aligned(self.target, mask, [k for k in operand.labels if k is not None])
+                expr = self.target.where(shaped, operand.expr, literal(1))
+                operand = replace(operand, expr=expr)
+        return operand
 
     def _cumulated(self, q: Prod, operands: list[Operand]) -> list[Operand] | None:
         """A constraint ``a − b ≥ 0`` whose summed label sits in one factor is a running sum."""

@@ -39,6 +39,8 @@ class Operand:
     scalar: bool = False
     #: a triangular mask: (row label, column label, upper, shift)
     triangle: tuple[int, int, bool, int] | None = None
+    #: a mask that leaves out a diagonal
+    apart: bool = False
 
     @property
     def known(self) -> set[int]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...expr.nodes import Node, Scalar
+from ...expr.nodes import Node, Scalar, Term
 from ...expr.walk import topological
 from .elements import Elements, PatternError, Raw, by_element
 from .groups import Groups
@@ -54,7 +54,12 @@ def rerolled(
             break
     if not found:
         raise failed[0]
-    return min(found, key=lambda nodes: len(topological(nodes)))
+    return min(found, key=_length)
+
+
+def _length(nodes: Sequence[Node]) -> int:
+    order = topological(nodes)
+    return len(order) + sum(2 * len(n.constraints) for n in order if isinstance(n, Term))
 
 
 def _raws(elements: Elements, roots: Sequence[Node]) -> list[Raw]:

@@ -8,6 +8,7 @@ Kinds are taken parts before wholes, so that every part already is an element of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,15 @@ from ...expr.build import linear, ramp, view
 from ...expr.calls import call
 from ...expr.draft import Draft, zeros
 from ...expr.nodes import Box, Const, Map, Node, Scalar
-from ...expr.subs import Look, Sub, affine
+from ...expr.subs import Look, Mod, Sub, affine
 from .elements import PatternError
-from .lattice import Form, Nest, Unfit, affine_columns, basis_of, fit, fit_apart, normalized
+from .lattice import Form, Nest, Unfit, affine_columns, basis_of, fit, fit_several, normalized
 from .scalars import Atom, Factor, Linear, Product
 
 __all__ = ["Groups"]
 
 _Index = tuple[int, ...]
+_MOST = 20_000  # elements of an array that is wider than what is read from it
 
 
 class _Cluster:
@@ -143,25 +145,31 @@ class Groups:
     def _of_maps(self, group: _Group, members: list[Factor]) -> None:
         rows = [self.product(self.arguments(m)) for m in members if isinstance(m, Atom)]
         points = np.array(rows, int).reshape(len(rows), -1)
-        labels = self._labels(group, points, basis_of(points, range(points.shape[1])))
-        forms = affine_columns(labels, points)
-        if forms is None:
-            raise Unfit
-        group.forms = forms
-        group.index = {m: tuple(row) for m, row in zip(members, labels.tolist(), strict=True)}
-        self._within(group, members[0])
-
-    def _within(self, group: _Group, sample: Factor) -> None:
-        """The box of the labels may hold more than the members: no argument may be outside."""
+        sample = members[0]
         assert isinstance(sample, Atom)
         limits = [n for a in self.arguments(sample) for n in self._limits(a)]
+        basis = basis_of(points, range(points.shape[1]))
+        for wide in (limits, []):
+            labels = self._labels(group, points, basis, wide)
+            forms = affine_columns(labels, points)
+            if forms is None:
+                raise Unfit
+            group.forms = forms
+            group.index = {m: tuple(row) for m, row in zip(members, labels.tolist(), strict=True)}
+            if self._within(group, limits):
+                return
+        raise Unfit
+
+    def _within(self, group: _Group, limits: Sequence[int]) -> bool:
+        """The box of the labels may hold more than the members: no argument may be outside."""
         for form, limit in zip(group.forms, limits, strict=True):
             low = high = form.const
             for c, e in zip(form.coefs, group.extents, strict=True):
                 low += min(c * (e - 1), 0)
                 high += max(c * (e - 1), 0)
             if low < 0 or high >= limit:
-                raise Unfit
+                return False
+        return True
 
     def _limits(self, factor: Factor) -> tuple[int, ...]:
         if isinstance(factor, Atom) and factor.op == "read":
@@ -171,11 +179,23 @@ class Groups:
         return self.groups[factor.kind].extents
 
     @staticmethod
-    def _labels(group: _Group, points: Any, basis: Sequence[int]) -> Any:
+    def _labels(
+        group: _Group, points: Any, basis: Sequence[int], limits: Sequence[int | None] = ()
+    ) -> Any:
+        """Labels that run from 0, and their extents; of a triangle up to the columns' limits."""
         labels = np.zeros((len(points), len(basis)), int)
+        starts: list[int | None] = []
         for position, k in enumerate(basis):
-            labels[:, position], _, _ = normalized(points[:, k])
-        group.extents = tuple(int(e) + 1 for e in labels.max(axis=0)) if len(basis) else ()
+            labels[:, position], start, step = normalized(points[:, k])
+            starts.append(start if step == 1 else None)
+        extents = [int(e) + 1 for e in labels.max(axis=0)] if len(basis) else []
+        if limits and len(np.unique(labels, axis=0)) < prod(extents):
+            for position, (k, first) in enumerate(zip(basis, starts, strict=True)):
+                limit = limits[k]
+                if first is not None and limit is not None and prod(extents) * limit < _MOST:
+                    labels[:, position] += first
+                    extents[position] = limit
+        group.extents = tuple(extents)
         return labels
 
     def _of_sums(self, group: _Group, members: list[Factor]) -> None:
@@ -202,6 +222,7 @@ class Groups:
     def _members_labels(self, group: _Group, sets: list[dict[Any, list[Product]]]) -> Any:
         """Labels that tell sums apart: what is the same within each, else the ends of ranges."""
         fixed: list[Any] = []
+        limits: list[int | None] = []
         ends: list[Any] = []
         for kind in dict.fromkeys(k for one in sets for k in one):
             tables = [
@@ -212,12 +233,15 @@ class Groups:
             if any(t is None for t in tables):
                 continue
             columns = [[t[:, k] for t in tables if t is not None] for k in range(width)]
+            sample = next(one[kind][0] for one in sets if kind in one)
+            reach = [n for factor in sample for n in self._limits(factor)]
             moving = []
-            for column in columns:
+            for column, limit in zip(columns, reach, strict=True):
                 low = np.array([c.min() for c in column])
                 high = np.array([c.max() for c in column])
                 if (low == high).all():
                     fixed.append(low)
+                    limits.append(limit)
                 else:
                     moving.append(column)
                     ends.extend((high, low))
@@ -227,6 +251,7 @@ class Groups:
                         mix = [x + sign * y for x, y in zip(moving[b], moving[a], strict=True)]
                         if all((m == m[0]).all() for m in mix):
                             fixed.append(np.array([m[0] for m in mix]))
+                            limits.append(None)
         points = np.zeros((len(sets), len(fixed) + len(ends)), int)
         for k, column in enumerate([*fixed, *ends]):
             points[:, k] = column
@@ -235,7 +260,7 @@ class Groups:
             basis = basis_of(points, range(points.shape[1]))
             if len(np.unique(points[:, basis], axis=0)) < len(sets):
                 raise Unfit
-        return self._labels(group, points, basis)
+        return self._labels(group, points, basis, [*limits, *[None] * len(ends)])
 
     def clusters(
         self, sums: Sequence[tuple[_Index, Linear]], shape: tuple[int, ...]
@@ -255,7 +280,8 @@ class Groups:
             distinct = np.unique(np.array(points, int).reshape(len(points), -1), axis=0)
             if len(distinct) < len(points):
                 raise Unfit
-            nests = fit_apart(distinct, domain, shape)
+            limits = [*shape, *(n for factor in product for n in self._limits(factor))]
+            nests = fit_several(distinct, domain, shape, limits)
             if nests is None:
                 raise PatternError(_STANDS.format(what=_named(product)), _origins(product))
             found.extend(_Cluster(coef, product, nest) for nest in nests)
@@ -383,6 +409,7 @@ class Groups:
                 factors.append(self._read(factor, own, nest.extents))
                 at += count
             constraints = [_sub(c) for c in nest.constraints]
+            constraints += [_apart(form, nest.extents) for form in nest.apart]
             extents = dict(enumerate(nest.extents))
             terms.append(
                 Draft(shape, dtype, cluster.coef, extents, factors, out, constraints).finish()
@@ -435,6 +462,15 @@ def _counted(form: Form, zero: int, extents: Sequence[int]) -> tuple[Node, tuple
     if low < 0:
         counts = linear((1, counts), (low, Const(1)))
     return counts, (_sub(Form(form.const - zero - min(low, 0), form.coefs)),)
+
+
+def _apart(form: Form, extents: Sequence[int]) -> Sub:
+    """A subscript that is negative where a form is 0, and only there."""
+    reach = [c * (e - 1) for c, e in zip(form.coefs, extents, strict=True)]
+    low = form.const + sum(r for r in reach if r < 0)
+    high = form.const + sum(r for r in reach if r > 0)
+    n = high + 1 if high == -low else high - low + 1
+    return affine(-1, [(1, Mod(n, _sub(form)))])
 
 
 def _sub(form: Form) -> Sub:

@@ -15,12 +15,22 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Form", "Nest", "Unfit", "affine_columns", "basis_of", "fit", "fit_apart", "normalized"]
+__all__ = [
+    "Form",
+    "Nest",
+    "Unfit",
+    "affine_columns",
+    "basis_of",
+    "fit",
+    "fit_several",
+    "normalized",
+]
 
 Points = Any  # an integer array, one row a point
 
 _MAX_GRID = 400_000
 _MAX_BASES = 300
+_MAX_PARTS = 9
 
 
 class Unfit(ValueError):
@@ -45,11 +55,21 @@ class Form:
 
 @dataclass(frozen=True)
 class Nest:
-    """Labels (their extents), a form for every column, and forms that are nowhere negative."""
+    """Labels (their extents), a form for every column, forms nowhere negative, or nowhere 0."""
 
     extents: tuple[int, ...]
     columns: tuple[Form, ...]
     constraints: tuple[Form, ...] = ()
+    apart: tuple[Form, ...] = ()
+
+    def inside(self, grid: Points) -> Any:
+        """Which rows of labels are points."""
+        found = np.ones(len(grid), bool)
+        for form in self.constraints:
+            found &= form.of(grid) >= 0
+        for form in self.apart:
+            found &= form.of(grid) != 0
+        return found
 
 
 def normalized(column: Any) -> tuple[Any, int, int]:
@@ -106,45 +126,136 @@ def _bases(points: Points) -> Iterator[tuple[int, ...]]:
             yield choice
 
 
-def fit(points: Points, domain: Points, shape: Sequence[int]) -> Nest:
+def fit(
+    points: Points,
+    domain: Points,
+    shape: Sequence[int],
+    limits: Sequence[int] = (),
+    apart: Sequence[tuple[int, int]] = (),
+) -> Nest:
     """The simplest loop nest whose points are these (distinct rows).
 
     The first columns lie in a box of ``shape``, and of that only the rows of ``domain`` count: what
-    the nest does for others does not matter, but none may be outside of the box.
+    the nest does for others does not matter, but none may be outside of the box.  ``limits`` are
+    the extents of the columns' axes: labels under constraints run over whole axes where they can.
+    ``apart`` are pairs of columns that are nowhere equal.
     """
     best: tuple[tuple[int, int], Nest] | None = None
     width = points.shape[1]
     points = np.column_stack([points, *_starts(points, len(shape))])
     for choice in _bases(points):
-        nest = _nest(points, choice, domain, shape)
+        nest = _nest(points, choice, domain, shape, apart)
         if nest is None:
             continue
         backward = sum(c < 0 for form in nest.columns for c in form.coefs)
         if not nest.constraints and not backward:
-            return replace(nest, columns=nest.columns[:width])
+            nest = replace(nest, columns=nest.columns[:width])
+            if not nest.apart and len(domain) == prod(shape):
+                return nest
+            return _widened(nest, len(points), domain, shape, limits or shape)
         cost = len(nest.constraints), backward
         if best is None or cost < best[0]:
             best = cost, nest
     if best is None:
         raise Unfit
-    return replace(best[1], columns=best[1].columns[:width])
+    nest = replace(best[1], columns=best[1].columns[:width])
+    return _widened(nest, len(points), domain, shape, limits or shape)
 
 
-def fit_apart(points: Points, domain: Points, shape: Sequence[int]) -> list[Nest] | None:
-    """One nest, or two where the points leave out a diagonal (``i != j``); None for others."""
+def _widened(
+    nest: Nest, count: int, domain: Points, shape: Sequence[int], limits: Sequence[int]
+) -> Nest:
+    """The same points, with labels that run over whole axes as far as constraints allow that.
+
+    ``j > i`` then is a triangle of the whole matrix, and no part of a window of it.
+    """
+    for column, limit in zip(nest.columns, limits, strict=False):
+        moved = [k for k, c in enumerate(column.coefs) if c]
+        if len(moved) != 1 or column.coefs[moved[0]] != 1:
+            continue
+        (label,) = moved
+        if column.const < 0 or (column.const == 0 and nest.extents[label] >= limit):
+            continue
+        extents = tuple(limit if k == label else e for k, e in enumerate(nest.extents))
+        shift = column.const
+
+        def behind(form: Form, label: int = label, shift: int = shift) -> Form:
+            return Form(form.const - shift * form.coefs[label], form.coefs)
+
+        wider = Nest(
+            extents,
+            tuple(map(behind, nest.columns)),
+            tuple(map(behind, nest.constraints)),
+            tuple(map(behind, nest.apart)),
+        )
+        if prod(extents) > _MAX_GRID:
+            continue
+        grid = np.indices(extents).reshape(len(extents), -1).T
+        grid = grid[wider.inside(grid)]
+        places = [form.of(grid) for form in wider.columns]
+        inside = all(
+            bool(((place >= 0) & (place < n)).all())
+            for place, n in zip(places, limits, strict=False)
+        )
+        if inside and int(_counts(grid, wider.columns[: len(shape)], domain, shape).sum()) == count:
+            nest = wider
+    return nest
+
+
+def fit_several(
+    points: Points, domain: Points, shape: Sequence[int], limits: Sequence[int]
+) -> list[Nest] | None:
+    """One nest, or where the points are no loop nest a few of them; None where there are none."""
     try:
-        return [fit(points, domain, shape)]
+        return [fit(points, domain, shape, limits)]
     except Unfit:
         pass
-    for a, b in itertools.combinations(range(points.shape[1]), 2):
-        gap = points[:, a] - points[:, b]
-        if (gap == 0).any() or (gap > 0).all() or (gap < 0).all():
-            continue
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(range(points.shape[1]), 2)
+        if _misses(points[:, a] - points[:, b])
+    ]
+    for apart in (*([pair] for pair in pairs), pairs if len(pairs) > 1 else []):
+        if apart:
+            try:
+                return [fit(points, domain, shape, limits, apart)]
+            except Unfit:
+                continue
+    for parts in _parts(points, len(shape)):
         try:
-            return [fit(points[gap > 0], domain, shape), fit(points[gap < 0], domain, shape)]
+            nests = [fit(part, domain, shape, limits) for part in parts]
         except Unfit:
             continue
+        if all(len(nest.constraints) < 2 for nest in nests):  # a few points are in any polygon
+            return nests
     return None
+
+
+def _misses(gap: Any) -> bool:
+    """Whether a difference is of both signs and nowhere 0."""
+    return bool((gap != 0).all() and (gap > 0).any() and (gap < 0).any())
+
+
+def _parts(points: Points, given: int) -> Iterator[list[Points]]:
+    """Ways to take points apart: by the sign of a difference, or by what it is."""
+    for a, b in itertools.combinations(range(points.shape[1]), 2):
+        gap = points[:, a] - points[:, b]
+        for first in (gap > 0, gap >= 0):
+            if first.any() and not first.all():
+                yield [points[first], points[~first]]
+    offsets = points[:, given:, None] - points[:, None, :given]
+    for matching in itertools.islice(_matchings(points.shape[1] - given, given), _MAX_BASES):
+        chosen = offsets[:, range(len(matching)), matching]
+        kinds, inverse = np.unique(chosen, axis=0, return_inverse=True)
+        if 1 < len(kinds) <= min(_MAX_PARTS, len(points) // 3):
+            parts = [points[inverse.reshape(-1) == k] for k in range(len(kinds))]
+            if min(map(len, parts)) * 2 >= max(map(len, parts)) > 1:
+                yield parts
+
+
+def _matchings(count: int, given: int) -> Iterator[tuple[int, ...]]:
+    """For each of ``count`` columns one of those given."""
+    return itertools.product(range(given), repeat=count) if given and count else iter(())
 
 
 def _starts(points: Points, given: int) -> list[Any]:
@@ -163,7 +274,11 @@ def _starts(points: Points, given: int) -> list[Any]:
 
 
 def _nest(
-    points: Points, choice: Sequence[int], domain: Points, shape: Sequence[int]
+    points: Points,
+    choice: Sequence[int],
+    domain: Points,
+    shape: Sequence[int],
+    apart: Sequence[tuple[int, int]],
 ) -> Nest | None:
     labels = np.zeros((len(points), len(choice)), int)
     for position, k in enumerate(choice):
@@ -172,14 +287,18 @@ def _nest(
     if columns is None:
         return None
     extents = tuple(int(e) for e in labels.max(axis=0) + 1) if len(choice) else ()
-    if prod(extents) == len(points):
+    gaps = tuple(dict.fromkeys(_difference(columns[a], columns[b]) for a, b in apart))
+    if prod(extents) == len(points) and not gaps:
         return Nest(extents, tuple(columns))
     if prod(extents) > _MAX_GRID:
         return None
     grid = np.indices(extents).reshape(len(extents), -1).T
+    grid = grid[Nest(extents, (), (), gaps).inside(grid)]
     grid = grid[_counts(grid, columns[: len(shape)], domain, shape)]
     if len(grid) == len(points):
-        return Nest(extents, tuple(columns))
+        return Nest(extents, tuple(columns), (), gaps)
+    if gaps:
+        return None
     bounds = _half_spaces(labels, columns, extents)
     inside = np.array([form.of(grid) >= 0 for form in bounds])
     if int(inside.all(axis=0).sum()) != len(points):
@@ -190,6 +309,10 @@ def _nest(
         if int(inside[rest].all(axis=0).sum()) == len(points):
             needed = rest
     return Nest(extents, tuple(columns), tuple(bounds[k] for k in needed))
+
+
+def _difference(a: Form, b: Form) -> Form:
+    return Form(a.const - b.const, tuple(c - d for c, d in zip(a.coefs, b.coefs, strict=True)))
 
 
 def _counts(grid: Points, columns: Sequence[Form], domain: Points, shape: Sequence[int]) -> Any:
