@@ -517,3 +517,32 @@ def test_results_and_arguments_of_any_kind_run_natively():
     for one in (x, -x, x):
         np.testing.assert_allclose(step(one, scale=2.0), cr.grad(branched)(one, scale=2.0))
     assert step.report() == ["native"] * 2
+
+
+def test_operands_give_their_memory_to_results():
+    """A temporary that ends where a result begins lies where the result does."""
+    from chainrule.lower.native.lowering import lower
+
+    x = np.random.default_rng(0).normal(size=50_000)
+    cases = [
+        (lambda x: np.exp(x) / np.sum(np.exp(x)), 1),
+        (lambda x: (np.exp(x), np.exp(x) / np.sum(np.exp(x))), 2),  # the operand is a result
+        (lambda x: np.exp(x) / np.sum(np.exp(x)) + np.exp(x)[::-1], 2),  # and met elsewhere
+        (lambda x: np.outer(np.exp(x[:200]), x[:200]) / np.sum(np.exp(x[:200])), 1),
+    ]
+    for f, count in cases:
+        sizes = []
+
+        def watched(plan, *args, sizes=sizes, **more):
+            lowered = lower(plan, *args, **more)
+            sizes += [b.size for b in lowered.buffers if b.role in ("temp", "output")]
+            return lowered
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("chainrule.lower.native.program.lower", watched)
+            native = cr.compile(f, backend="native")
+            found = native(x)
+        assert native.report() == ["native"]
+        assert sum(size >= 40_000 for size in sizes) == count
+        for a, b in zip(np.atleast_2d(found), np.atleast_2d(f(x)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-14)

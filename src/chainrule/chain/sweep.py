@@ -13,17 +13,21 @@ import numpy as np
 
 from ..expr.build import cast, is_zero, map_, zeros
 from ..expr.draft import Draft
-from ..expr.nodes import Call, Const, Map, Node, Term
+from ..expr.nodes import Call, Const, Map, Node, Sum, Term
 from ..expr.ops import join_dtypes
 from ..expr.subs import substitute
 from ..expr.walk import topological
 from ..rules.elementwise import BOUNDED
 from ..rules.local import Piece, differentiable, local_jacobian
 from ..simplify.sums import accumulate
-from ..simplify.terms import derived, partner
+from ..simplify.terms import copy, derived, opens, partner
+from ..simplify.totals import normalize, normalized, open_products
 from .loops import is_bodied, joint_pullback, joint_pushforward
 
 __all__ = ["active_nodes", "pullback", "pushforward"]
+
+# Longer sums are not looked through for totals.
+_FEW = 4
 
 
 def active_nodes(outputs: Iterable[Node], sources: Iterable[Node]) -> list[Node]:
@@ -92,7 +96,43 @@ def _contract(
                 draft.factors.insert(0, (node, read))
     elif not piece.factors and _masks(value):
         draft.inline(0)
+    elif not piece.factors and not _elementwise(piece, given):
+        summed = _without_totals(draft, value)
+        if summed is not None:
+            return summed
     return derived(draft)
+
+
+def _without_totals(draft: Draft, value: Node) -> Node | None:
+    """The draft, which only sums ``value``, where ``Σ x · (1/Σ x)`` vanishes from it, else None.
+
+    A sum is taken apart only if nothing remains: its own value is needed elsewhere.
+    """
+    trial = copy(draft)
+    while opens(value) and len(trial.factors) == 1 and not trial.zero:
+        trial.inline(0)
+        value = trial.factors[0][0] if trial.factors else value
+    if len(trial.factors) != 1 or trial.zero:
+        return None
+    if normalized(value):
+        open_products(trial)
+        return derived(trial) if normalize(trial) else None
+    if not isinstance(value, Sum) or len(value.parts) > _FEW:
+        return None
+    if not any(normalized(node) for _, node in value.parts):
+        return None
+    parts = []
+    for coef, node in value.parts:
+        part = copy(trial)
+        part.coef = part.coef * coef
+        part.factors[0] = (node, part.factors[0][1])
+        open_products(part)
+        normalize(part)
+        if len(part.factors) == 1 and isinstance(part.factors[0][0], Term):
+            part.inline(0)
+        parts.append(derived(part))
+    total = accumulate(parts, draft.shape, draft.dtype)
+    return total if is_zero(total) else None
 
 
 def _elementwise(piece: Piece, given: Sequence[Any]) -> bool:

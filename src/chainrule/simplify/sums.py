@@ -10,7 +10,7 @@ import numpy as np
 
 from ..expr.build import cast, zeros
 from ..expr.draft import Draft, tidy_coef
-from ..expr.nodes import Const, Node, Scalar, Sum
+from ..expr.nodes import Const, Node, Scalar, Sum, Term
 
 __all__ = ["accumulate"]
 
@@ -35,6 +35,8 @@ def accumulate(nodes: Sequence[Node], shape: tuple[int, ...], dtype: np.dtype[An
         if isinstance(part, Sum) and not part.parts:
             continue
         total[part] = total[part] + coef if part in total else coef
+    if len(total) > 1:
+        _merge(total)
     parts = [(tidy_coef(c), n) for n, c in total.items() if c != 0]
     if not parts:
         return zeros(shape, dtype)
@@ -45,6 +47,37 @@ def accumulate(nodes: Sequence[Node], shape: tuple[int, ...], dtype: np.dtype[An
         labels = tuple(range(node.ndim))
         return Draft(shape, dtype, coef, dict(enumerate(shape)), [(node, labels)], labels).finish()
     return Sum(shape, dtype, tuple(parts))
+
+
+def _merge(total: dict[Node, Scalar]) -> None:
+    """Make one summand of terms that differ in their coefficients only."""
+    if not any(isinstance(node, Term) and node.coef != 1 for node in total):
+        return
+    groups: dict[Any, list[tuple[Scalar, Node]]] = {}
+    for node in total:
+        coef, key = _unscaled(node)
+        groups.setdefault(key, []).append((coef, node))
+    for group in groups.values():
+        if len(group) == 1:
+            continue
+        value = sum(total[node] * coef for coef, node in group)
+        coef, first = min(group, key=lambda pair: pair[0] != 1)
+        if value == 0 or coef in (1, -1):
+            for _, node in group:
+                del total[node]
+            total[first] = value * coef
+
+
+def _unscaled(node: Node) -> tuple[Scalar, Any]:
+    """The coefficient of a summand and what it multiplies."""
+    if not isinstance(node, Term) or node.dtype.kind not in "fc":
+        return 1, node
+    if node.coef != 1 and len(node.factors) == 1 and not node.constraints:
+        ((inner, subs),) = node.factors
+        if subs == node.out == tuple(range(node.ndim)) and inner.shape == node.shape:
+            coef, key = _unscaled(inner)
+            return coef * node.coef, key
+    return node.coef, (node.extents, node.factors, node.out, node.constraints)
 
 
 def _summands(nodes: Sequence[Node]) -> list[tuple[Scalar, Node]]:

@@ -5,6 +5,7 @@ name        pattern                                                     result
 ========== =========================================================== ==========================
 views       a factor that only rearranges, scales or is constant        its own factor, relabelled
 cancel      s · (1/s)                                                   1
+normalize   Σ x · (1/Σ x)                                               1 (`totals`)
 logistic    exp z · 1/(1 + exp z)                                       expit z
 operator    an operator factor contracted with a tensor                 the operator applied
 ========== =========================================================== ==========================
@@ -18,8 +19,19 @@ from typing import Any, TypeAlias
 from ..expr.build import map_
 from ..expr.draft import Draft
 from ..expr.nodes import Call, Const, Map, Node, Sum, Term
+from .totals import normalize
 
-__all__ = ["APPLY", "Apply", "Derive", "cancel", "derived", "open_views", "opens", "partner"]
+__all__ = [
+    "APPLY",
+    "Apply",
+    "Derive",
+    "cancel",
+    "copy",
+    "derived",
+    "open_views",
+    "opens",
+    "partner",
+]
 
 # operator -> function that applies it in place within a product, if it can: simplify.operators
 Derive: TypeAlias = Callable[[Draft], Node]
@@ -124,7 +136,7 @@ def derived(draft: Draft) -> Node:
     draft = open_views(draft)
     if draft.zero:
         return draft.finish()
-    while len(draft.factors) > 1 and cancel(draft):
+    while len(draft.factors) > 1 and (cancel(draft) or normalize(draft)):
         pass
     for position, (node, _) in enumerate(draft.factors):
         if not isinstance(node, Call) or node.op not in APPLY:

@@ -15,6 +15,7 @@ from .fusion import Item, fused, meets_again
 from .layout import Access, Array, Buffer, Unsupported, contiguous_strides, kind_of
 from .loops import identity_of
 from .nest import Apply, Constant, Fold, How, Load, Nest, Store, prepared, pruned
+from .reuse import in_place
 from .shared import LONG
 
 __all__ = ["Assembly", "converted"]
@@ -194,7 +195,9 @@ class Assembly:
                     continue
                 item = pruned(item)
             kept.append(item)
-        for item in fused(forwarded(kept)):
+        whole = fused(forwarded(kept))
+        in_place(whole, self.pinned | self.known)
+        for item in whole:
             if not isinstance(item, Nest):
                 result.append(item)
                 continue
