@@ -119,18 +119,20 @@ def test_the_conventions_of_a_layer():
     columns = cr.derive(layer, **shapes)
     assert str(columns).splitlines()[1:] == [
         "  y     = tanh(wᵀ x + b)",
-        "  d     = G ⊙ (1 − y²)",
-        "  ∂L/∂x = w d",
-        "  ∂L/∂w = x dᵀ",
-        "  ∂L/∂b = d",
+        "  Δ     = G ⊙ (1 − y²)",
+        "  ∂L/∂x = w Δ",
+        "  ∂L/∂w = x Δᵀ",
+        "  ∂L/∂b = Δ",
+        "  where Δ = ∂L/∂(wᵀ x + b)",
     ]
     assert str(rows).splitlines() == [
         "layer: x (D), w (D, M), b (M); G = ∂L/∂y (M); row convention",
         "  y     = tanh(x w + b)",
-        "  d     = G ⊙ (1 − y²)",
-        "  ∂L/∂x = d wᵀ",
-        "  ∂L/∂w = xᵀ d",
-        "  ∂L/∂b = d",
+        "  Δ     = G ⊙ (1 − y²)",
+        "  ∂L/∂x = Δ wᵀ",
+        "  ∂L/∂w = xᵀ Δ",
+        "  ∂L/∂b = Δ",
+        "  where Δ = ∂L/∂(x w + b)",
     ]
 
 
@@ -194,14 +196,14 @@ def test_hessians(f, shapes, text):
 def test_a_hessian_whose_factors_multiply_out_to_a_quadratic():
     """σ⁗: multiplying out and factoring again once went round in circles."""
     derivation = NAMED["third_derivative_of_logistic_loss"].derive()
-    assert derivation.hessian.text == "h (6 h² − 6 h + 1) (1 − h)"
+    assert derivation.hessian.text == "p (6 p² − 6 p + 1) (1 − p)"
 
 
 def test_a_hessian_with_sums_of_quadratic_forms_and_numbers():
     """``𝟏ᵀ A 𝟏`` and a number are added; against the derivative of the printed gradient."""
     derivation = NAMED["gp_hyperparameters"].derive()
     assert set(derivation.hessians) == {(a, b) for a in ("ell", "s") for b in ("ell", "s")}
-    assert derivation.hessians["s"].text == "tr(D1)"
+    assert derivation.hessians["s"].text == "tr(C1)"
 
 
 def test_the_hessian_of_a_cosine():

@@ -82,7 +82,7 @@ def test_forms_are_the_textbooks():
     assert d.source().startswith('"""The function likelihood, and its backward pass, for symmetric')
     assert d.hessians["y"].text == "−K⁻¹"
     free = cr.derive(likelihood, K="N N", y="N")
-    assert free.gradients["K"].text == "(d sᵀ − K⁻ᵀ)/2"
+    assert free.gradients["K"].text == "(c sᵀ − K⁻ᵀ)/2"
 
 
 def test_structure_makes_matrices_symmetric_as_well():

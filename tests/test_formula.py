@@ -151,9 +151,9 @@ CORPUS = [
         {"X": "N D", "w": "D", "y": "N"},
         {
             "z": "X w",
-            "d": "(σ(z) − y)/N",
-            "∂L/∂X": "d wᵀ",
-            "∂L/∂w": "Xᵀ d",
+            "z̄": "(σ(z) − y)/N",
+            "∂L/∂X": "z̄ wᵀ",
+            "∂L/∂w": "Xᵀ z̄",
             "∂L/∂y": "−z/N",
         },
     ),
@@ -216,10 +216,10 @@ CORPUS = [
         {
             "S": "Q Kᵀ / √D",
             "P": "softmax(S)",
-            "D2": "G Vᵀ",
-            "D1": "(P ⊙ (D2 − (D2 ⊙ P) 𝟏 𝟏ᵀ))/√D",
-            "∂L/∂Q": "D1 K",
-            "∂L/∂K": "D1ᵀ Q",
+            "P̄": "G Vᵀ",
+            "S̄": "P ⊙ (P̄ − (P̄ ⊙ P) 𝟏 𝟏ᵀ)",
+            "∂L/∂Q": "S̄ K / √D",
+            "∂L/∂K": "S̄ᵀ Q / √D",
             "∂L/∂V": "Pᵀ G",
         },
     ),
@@ -241,19 +241,19 @@ CORPUS = [
             "h1": "tanh(W1 x)",
             "h2": "tanh(W2 h1)",
             "h": "tanh(W3 h2)",
-            "d3": "G ⊙ (1 − h²)",
-            "d2": "(W3ᵀ d3) ⊙ (1 − h2²)",
-            "d1": "(W2ᵀ d2) ⊙ (1 − h1²)",
-            "∂L/∂x": "W1ᵀ d1",
-            "∂L/∂W1": "d1 xᵀ",
-            "∂L/∂W2": "d2 h1ᵀ",
-            "∂L/∂W3": "d3 h2ᵀ",
+            "Δ3": "G ⊙ (1 − h²)",
+            "Δ2": "(W3ᵀ Δ3) ⊙ (1 − h2²)",
+            "Δ1": "(W2ᵀ Δ2) ⊙ (1 − h1²)",
+            "∂L/∂x": "W1ᵀ Δ1",
+            "∂L/∂W1": "Δ1 xᵀ",
+            "∂L/∂W2": "Δ2 h1ᵀ",
+            "∂L/∂W3": "Δ3 h2ᵀ",
         },
     ),
     (
         lambda X, w: scipy.special.expit(X @ w),
         {"X": "N D", "w": "D"},
-        {"y": "σ(X w)", "d": "G ⊙ y ⊙ (1 − y)", "∂L/∂X": "d wᵀ", "∂L/∂w": "Xᵀ d"},
+        {"y": "σ(X w)", "Δ": "G ⊙ y ⊙ (1 − y)", "∂L/∂X": "Δ wᵀ", "∂L/∂w": "Xᵀ Δ"},
     ),
     (
         lambda X, Y: np.sum((X[:, None, :] - Y[None, :, :]) ** 2, axis=2),
@@ -289,14 +289,15 @@ def test_the_backward_pass_of_the_digits_classifier():
     assert str(derivation).splitlines()[1:] == [
         "  h      = tanh(x w1 + 𝟏 b1ᵀ)",
         "  z      = h w2 + 𝟏 b2ᵀ",
-        "  D2     = (softmax(z) − y)/N",
-        "  D1     = (D2 w2ᵀ) ⊙ (1 − h ⊙ h)",
-        "  ∂L/∂w1 = xᵀ D1",
-        "  ∂L/∂b1 = D1ᵀ 𝟏",
-        "  ∂L/∂w2 = hᵀ D2",
-        "  ∂L/∂b2 = D2ᵀ 𝟏",
+        "  z̄      = (softmax(z) − y)/N",
+        "  Δ      = (z̄ w2ᵀ) ⊙ (1 − h ⊙ h)",
+        "  ∂L/∂w1 = xᵀ Δ",
+        "  ∂L/∂b1 = Δᵀ 𝟏",
+        "  ∂L/∂w2 = hᵀ z̄",
+        "  ∂L/∂b2 = z̄ᵀ 𝟏",
+        "  where z̄ = ∂L/∂z, Δ = ∂L/∂(x w1 + 𝟏 b1ᵀ)",
     ]
-    assert derivation.gradients["params.w1"].text == "xᵀ D1"
+    assert derivation.gradients["params.w1"].text == "xᵀ Δ"
     assert derivation.gradients["w1"].shape == ("D", "H")
 
 

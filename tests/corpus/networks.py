@@ -57,15 +57,15 @@ def sigmoid(z):
 @entry(
     "networks",
     x="D", h="H", c="H",
-    Wi="H D", Wf="H D", Wo="H D", Wg="H D",
-    Ui="H H", Uf="H H", Uo="H H", Ug="H H",
-    bi="H", bf="H", bo="H", bg="H",
+    W_i="H D", W_f="H D", W_o="H D", W_g="H D",
+    U_i="H H", U_f="H H", U_o="H H", U_g="H H",
+    b_i="H", b_f="H", b_o="H", b_g="H",
 )(LSTM, sizes={"H": 4})  # fmt: skip
-def lstm_cell(x, h, c, Wi, Wf, Wo, Wg, Ui, Uf, Uo, Ug, bi, bf, bo, bg):
-    i = sigmoid(Wi @ x + Ui @ h + bi)
-    f = sigmoid(Wf @ x + Uf @ h + bf)
-    o = sigmoid(Wo @ x + Uo @ h + bo)
-    g = np.tanh(Wg @ x + Ug @ h + bg)
+def lstm_cell(x, h, c, W_i, W_f, W_o, W_g, U_i, U_f, U_o, U_g, b_i, b_f, b_o, b_g):
+    i = sigmoid(W_i @ x + U_i @ h + b_i)
+    f = sigmoid(W_f @ x + U_f @ h + b_f)
+    o = sigmoid(W_o @ x + U_o @ h + b_o)
+    g = np.tanh(W_g @ x + U_g @ h + b_g)
     s = f * c + i * g
     return o * np.tanh(s)
 
@@ -122,14 +122,14 @@ def rows(S):
     return e / np.sum(e, axis=-1, keepdims=True)
 
 
-@entry("networks", Q="T D", K="S D", V="S E")(VASWANI)
+@entry("networks", Q="T D", K="N D", V="N E")(VASWANI)
 def attention(Q, K, V):
     S = Q @ K.T / np.sqrt(Q.shape[-1])
     P = rows(S)
     return P @ V
 
 
-@entry("networks", Q="T D", K="S D", V="S E", M="T S")(
+@entry("networks", Q="T D", K="N D", V="N E", M="T N")(
     VASWANI, wrt=("Q", "K", "V"), domains={"M": cut}
 )
 def masked_attention(Q, K, V, M):
@@ -138,7 +138,7 @@ def masked_attention(Q, K, V, M):
     return P @ V
 
 
-@entry("networks", Q="H T D", K="H S D", V="H S E", M="T S")(
+@entry("networks", Q="H T D", K="H N D", V="H N E", M="T N")(
     VASWANI, wrt=("Q", "K", "V"), domains={"M": cut}
 )
 def attention_with_heads(Q, K, V, M):

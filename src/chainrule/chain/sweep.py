@@ -165,9 +165,15 @@ class _Together:
 
 
 def pullback(
-    outputs: Sequence[Node], cotangents: Sequence[Node], sources: Sequence[Node]
+    outputs: Sequence[Node],
+    cotangents: Sequence[Node],
+    sources: Sequence[Node],
+    passed: dict[Node, Node] | None = None,
 ) -> list[Node]:
-    """Cotangents of ``sources`` (of their shapes and dtypes) from those of ``outputs``."""
+    """Cotangents of ``sources`` (of their shapes and dtypes) from those of ``outputs``.
+
+    ``passed`` is given those of the nodes on the way.
+    """
     wanted = set(sources)
     order = active_nodes(outputs, sources)
     active = set(order)
@@ -182,6 +188,8 @@ def pullback(
         if node in wanted:
             found[node] = cotangent
             continue
+        if passed is not None:
+            passed[node] = cotangent
         if is_bodied(node):
             assert isinstance(node, Call)
             for arg, part in together.arrived(node, cotangent, active):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DerivativeError
+from ..formula.adjoints import spelled
 from ..formula.derivation import Definition
 from ..formula.matrix import Matrices, NoMatrixForm
 from ..formula.quantity import Num, Quantity, Sym, ordered
@@ -50,7 +51,7 @@ def program_of(writer: Writer, parts: Sequence[str]) -> Program:
     gradients = [
         _named(writer, f"d{g.name}", g, like=g.name) for g in derivation.gradients.values()
     ]
-    shared = [_named(writer, d.name, d) for d in definitions]
+    shared = [_named(writer, spelled(d.name), d) for d in definitions]
     value = _named(writer, derivation.value.name, derivation.value)
     return Program(
         function=derivation.function,

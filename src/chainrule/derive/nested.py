@@ -14,8 +14,8 @@ from typing import TypeAlias
 from ..expr.nodes import Node
 from ..formula.algebra import Algebra
 from ..formula.lowered import Lowering, NotLowered
-from ..formula.naming import refined
 from ..formula.quantity import ordered
+from ..formula.refining import refined
 from ..formula.symbolic import FormulaError, Translator
 from .tracing import Kind, Trace, derivatives
 
@@ -70,8 +70,15 @@ def differentiated(
     for t, (output, labels) in zip(pair, found, strict=True):
         sources = [t.inputs[k] for k in wanted]
         flags = [k in symmetric for k in wanted]
-        gradients, networks = derivatives(output, t.arriving, sources, flags, kind)
+        gradients, networks, adjoints = derivatives(output, t.arriving, sources, flags, kind)
         closed.append(
-            replace(t, output=output, gradients=gradients, networks=networks, locals=labels)
+            replace(
+                t,
+                output=output,
+                gradients=gradients,
+                networks=networks,
+                locals=labels,
+                adjoints=adjoints,
+            )
         )
     return closed[0], closed[1]

@@ -9,6 +9,7 @@ from ..chain.sweep import active_nodes
 from ..expr.extents import ONE, ZERO, Extent
 from ..expr.nodes import Leaf, Node, Term
 from ..expr.walk import topological
+from ..formula.adjoints import barred
 from ..formula.algebra import Algebra
 from ..formula.costs import polynomial, size
 from ..formula.derivation import Derivation, JacobianForm
@@ -33,13 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Stepper"]
 
 _LONG = 160  # characters beyond which a rewrite is no help to a reader
-_MACRON = "\u0304"
-
-
-def barred(name: str) -> str:
-    """``v̄1``: the name of ∂L/∂v1."""
-    stem = name.rstrip("0123456789_") or name
-    return stem + _MACRON + name[len(stem) :]
 
 
 class Stepper:

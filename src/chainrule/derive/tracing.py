@@ -51,6 +51,7 @@ class Trace:
     counters: int = 0  # how often a loop counter was used as a number
     helpers: frozenset[str] = frozenset()  # names that functions called by it give
     nested: bool = False  # whether the function takes derivatives itself
+    adjoints: dict[Node, Node] = field(default_factory=dict)  # ∂L/∂ of nodes on the way
 
 
 @dataclass
@@ -110,7 +111,7 @@ def trace(
             if kind == "gradients" and output.shape:
                 arriving = session.new_leaf(output.shape, output.dtype)
             sources = [inputs[k] for k in wanted]
-            gradients, networks = derivatives(
+            gradients, networks, adjoints = derivatives(
                 output, arriving, sources, [k in signature.symmetric for k in wanted], kind
             )
             nested = not session.opened.isdisjoint(_DERIVATIVES)
@@ -129,6 +130,7 @@ def trace(
         session.counters_met,
         helpers,
         nested,
+        adjoints,
     )
 
 
@@ -138,18 +140,21 @@ def derivatives(
     sources: Sequence[Leaf],
     symmetric: Sequence[bool],
     kind: Kind,
-) -> tuple[list[Node], list[list[Term]]]:
-    """Pullbacks of a result, and the networks that are wanted; along ``symmetric`` matrices."""
+) -> tuple[list[Node], list[list[Term]], dict[Node, Node]]:
+    """Pullbacks of a result, the networks that are wanted, and the adjoints of nodes on the way.
+
+    Derivatives by ``symmetric`` matrices go along these.
+    """
     if kind == "jacobians":
-        return [], networks_by(output, sources, symmetric)
+        return [], networks_by(output, sources, symmetric), {}
     seed = arriving if arriving is not None else ones(output.shape, output.dtype)
-    gradients = [
-        projected(g) if flag else g
-        for g, flag in zip(pullback([output], [seed], sources), symmetric, strict=True)
-    ]
+    adjoints: dict[Node, Node] = {}
+    pulled = pullback([output], [seed], sources, adjoints)
+    gradients = [projected(g) if flag else g for g, flag in zip(pulled, symmetric, strict=True)]
     if kind == "gradients":
-        return gradients, []
-    return gradients, [terms for g in gradients for terms in networks_by(g, sources, symmetric)]
+        return gradients, [], adjoints
+    networks = [terms for g in gradients for terms in networks_by(g, sources, symmetric)]
+    return gradients, networks, adjoints
 
 
 def networks_by(

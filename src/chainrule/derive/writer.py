@@ -12,7 +12,9 @@ import numpy as np
 
 from ..expr.extents import ONE, ZERO, Extent, extent
 from ..expr.extents import name as named
-from ..expr.nodes import Leaf, Node, Term
+from ..expr.nodes import Call, Leaf, Map, Node, Term
+from ..expr.walk import topological
+from ..formula.adjoints import is_adjoint_name
 from ..formula.algebra import Algebra
 from ..formula.costs import flops, size
 from ..formula.derivation import (
@@ -30,16 +32,19 @@ from ..formula.indices import Indices
 from ..formula.kronecker import Generalized
 from ..formula.lowered import Lowering, NotLowered
 from ..formula.matrix import Matrices, NoMatrixForm
-from ..formula.naming import choose_names, refined
+from ..formula.naming import choose_names
 from ..formula.networks import exchanged, stored_factors, total_of
-from ..formula.notation import Notation
-from ..formula.quantity import Quantity, Sym, ordered
+from ..formula.notation import Name, Notation
+from ..formula.quantity import Num, Quantity, Sym, is_view, ordered
+from ..formula.refining import refined
 from ..formula.rows import in_rows
 from ..formula.smallcase import SmallCase
 from ..formula.source import PARTS, emit
 from ..formula.steps import Steps
 from ..formula.structures import named_structure
 from ..formula.symbolic import FormulaError, Translator, size_pairs
+from ..formula.symbols import Meaning
+from ..formula.writing import latex_name
 from ..jacobian.structure import structure_of
 from .checking import POOLS, Checker
 from .emission import check_emitted, program_of
@@ -102,6 +107,7 @@ class Writer:
         self.minor: set[str] = set()  # names that helper functions give
         self.own: dict[Quantity, str] = {}  # names by quantities as translated
         self.primal: set[Quantity] = set()
+        self.adjoints: dict[str, Quantity] = {}  # of what named quantities are the adjoint
         self.elements = 0  # how many the function reads one by one
         self._closed: list[Closed] | None = None  # of a function that takes derivatives itself
         self.counters = 0  # how often loop counters are used as numbers
@@ -152,12 +158,15 @@ class Writer:
         (value,) = translator.roots([one.output], [other.output])
         self.primal = set(ordered(translator.known.values()))
         roots = translator.roots(one.gradients, other.gradients)
-        own = dict(translator.names)
+        places = {name: place for place, name in enumerate(one.locals.values())}
+        own = dict(
+            sorted(translator.names.items(), key=lambda item: places.get(item[1], len(places)))
+        )
         value_name = "y" if "y" not in taken | set(own.values()) else _fresh("Y", taken)
         if one.arriving is not None and value.children:
             own.setdefault(value, value_name)
         value_name = own.get(value, value_name)
-        names, new = self._named(roots, own, [value])
+        names, new = self._named(roots, own, [value], adjoints=self._adjoints(one, other, roots))
         self.value = value = new[value]
         self.local_names = {new[q]: name for q, name in own.items() if q in new}
         self.names = names
@@ -190,6 +199,35 @@ class Writer:
         )
         return self.derivation
 
+    def _adjoints(
+        self, one: Trace, other: Trace, roots: Sequence[Quantity]
+    ) -> dict[Quantity, Quantity]:
+        """∂L/∂ of what the function computes on the way, and of what; of several the last one."""
+        known, partner = self.translator.known, self.translator._partner
+        labels = self.translator.labels
+        inside = {
+            arg for n in topological([one.output]) if isinstance(n, Map | Call) for arg in n.args
+        }
+        nodes = [
+            n
+            for n in one.adjoints
+            if (n in labels or n in inside)
+            and not isinstance(known.get(n, Num(ONE)), Sym | Num)
+            and (n in labels or not is_view(known[n]))
+        ]
+        pairs = [(one.adjoints[n], other.adjoints[partner[n]]) for n in nodes]
+        found = self.translator.roots([a for a, _ in pairs], [b for _, b in pairs])
+        by: dict[Quantity, Quantity] = {}
+        for node, adjoint in zip(nodes, found, strict=True):  # from the output on
+            if isinstance(adjoint, Sym | Num) or not adjoint.children:
+                continue
+            if adjoint not in by or node in labels:
+                by[adjoint] = known[node]
+        for k, root in zip(self.wanted, roots, strict=True):
+            if root.children:
+                by.setdefault(root, known[one.inputs[k]])
+        return by
+
     def _structure(self, path: str) -> str:
         """The structure of the Jacobian by an argument."""
         return self.derivation.jacobians[path].structure
@@ -213,12 +251,16 @@ class Writer:
         own: Mapping[Quantity, str],
         also: Sequence[Quantity] = (),
         grouping: bool = True,
+        adjoints: Mapping[Quantity, Quantity] | None = None,
     ) -> tuple[dict[Quantity, str], dict[Quantity, Quantity]]:
         """Names of the parts of roots, and the roots simplified again, by the old ones."""
-        new, named, primal, grouped = refined(roots, own, self.primal, also, grouping)
+        new, named, primal, grouped, by = refined(roots, own, self.primal, also, grouping, adjoints)
         taken = self.taken | {"δ"}
         inner = [new[r] for r in roots]
-        names = choose_names(inner, named, primal, taken, self.minor, grouped)
+        names = choose_names(inner, named, primal, taken, self.minor, grouped, by)
+        self.adjoints |= {
+            names[q]: of for q, of in by.items() if q in names and is_adjoint_name(names[q])
+        }
         self.own = dict(own) | {raw: names[q] for raw, q in new.items() if q in names}
         return names, new
 
@@ -462,10 +504,24 @@ class _Pen:
     def parts(self, known: Any) -> list[Definition]:
         """The definitions of names that are not in ``known``."""
         return [
-            Definition(**self.fields(name, q, top=True))
+            Definition(**self.fields(name, q, top=True), adjoint=self._adjoint(name))
             for q, name in self.names.items()
             if q not in known
         ]
+
+    def _adjoint(self, name: str) -> Meaning | None:
+        """``P̄ = ∂L/∂P``, where a name is that of an adjoint."""
+        of = self.writer.adjoints.get(name)
+        if of is None:
+            return None
+        notation, output = self.notation(of), self.writer.output
+        plain = isinstance(notation, Name)
+        text = notation.text if plain else f"({notation.text})"
+        latex = notation.latex if plain else rf"\left({notation.latex}\right)"
+        return Meaning(
+            f"{name} = ∂{output}/∂{text}",
+            rf"{latex_name(name)} = \frac{{\partial {latex_name(output)}}}{{\partial {latex}}}",
+        )
 
 
 def _fresh(name: str, taken: set[str]) -> str:

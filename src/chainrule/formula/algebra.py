@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from ..expr.extents import ONE, Extent
+from ..expr.extents import ONE, ZERO, Extent
 from . import patterns
 from .elementary import simplify_function
 from .keeping import is_zero
@@ -109,14 +109,26 @@ class Algebra(Products):
         return self.prod(ONE, extents, [(inner, tuple(subs))], out, (), shape)
 
     def rebuilt(
-        self, roots: Sequence[Quantity], keep: Mapping[Quantity, bool]
+        self,
+        roots: Sequence[Quantity],
+        keep: Mapping[Quantity, bool],
+        times: Mapping[Quantity, Extent] | None = None,
     ) -> dict[Quantity, Quantity]:
-        """Quantities constructed anew, by the old ones; ``keep``: what stays whole, if named."""
+        """Quantities constructed anew, by the old ones; ``keep``: what stays whole, if named.
+
+        Quantities in ``times`` are released; the multiples of them by a number are kept instead.
+        """
+        for q in times or ():
+            self.release(q)
         new: dict[Quantity, Quantity] = {}
         for q in ordered(roots):
             new[q] = self._anew(q, new)
             if q in keep and new[q].children and (keep[q] or not is_view(new[q])):
                 self.keep(new[q], keep[q])
+            if times and times.get(q, ZERO):
+                whole = self.scaled(times[q], new[q], q.shape)
+                self.keep(whole, named=True)
+                new[q] = self.scaled(ONE / times[q], whole, q.shape)
         return new
 
     def _anew(self, q: Quantity, new: Mapping[Quantity, Quantity]) -> Quantity:

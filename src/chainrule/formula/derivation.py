@@ -15,8 +15,8 @@ from .notation import Indexed, Notation
 from .quantity import Quantity
 from .smallcase import SmallCase
 from .steps import Steps
-from .symbols import meanings
-from .writing import Env, latex_name
+from .symbols import Meaning, meanings
+from .writing import Env, latex_name, width_of
 
 __all__ = [
     "Convention",
@@ -49,7 +49,8 @@ def _at(name: str, letters: Sequence[str], latex: bool) -> str:
 class Definition:
     """A named part of a formula.
 
-    ``cost`` is the number of flops once all other definitions are known.
+    ``cost`` is the number of flops once all other definitions are known, ``adjoint`` says of what
+    it is the adjoint, if it is one: ``P̄ = ∂L/∂P``.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Definition:
     shape: tuple[str, ...]
     cost: Extent
     extents: tuple[str, ...]
+    adjoint: Meaning | None = field(default=None, kw_only=True)
 
     @property
     def text(self) -> str:
@@ -442,8 +444,8 @@ class Derivation:
 
     def __str__(self) -> str:
         lines = list(self.lines())
-        width = max((len(left) for left, _, _ in lines), default=0)
-        body = [f"{left:<{width}} = {right}" for left, right, _ in lines]
+        width = max((width_of(left) for left, _, _ in lines), default=0)
+        body = [f"{left}{' ' * (width - width_of(left))} = {right}" for left, right, _ in lines]
         body += [meaning.text for meaning in meanings((*self.parts, *self.gradients.values()))]
         return "\n  ".join([self._head(), *body])
 

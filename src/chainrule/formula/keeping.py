@@ -60,6 +60,22 @@ class Keeping(Measure, ABC):
             if quantity.out == whole and quantity.coef == ONE and not quantity.constraints:
                 self.folds.append(quantity)
 
+    def release(self, quantity: Quantity) -> None:
+        """Keep a quantity no longer."""
+        self.kept.discard(quantity)
+        self.unname(quantity)
+        self._products = {k: q for k, q in self._products.items() if q is not quantity}
+        self._roots = {k: q for k, q in self._roots.items() if q is not quantity}
+        self._sums = {k: v for k, v in self._sums.items() if v[1] is not quantity}
+        self.folds = [q for q in self.folds if q is not quantity]
+
+    def whole(self, quantity: Quantity) -> Quantity:
+        """What is kept of a multiple of it."""
+        if isinstance(quantity, Prod) and len(quantity.factors) == 1 and quantity not in self.kept:
+            inner = quantity.factors[0][0]
+            return inner if inner in self.kept else quantity
+        return quantity
+
     def _ratios(self, parts: Sequence[tuple[Extent, Quantity]]) -> tuple[Extent, object]:
         """The first coefficient (by age), and the parts relative to it."""
         keys = sorted(
@@ -102,7 +118,10 @@ class Keeping(Measure, ABC):
 
     @abstractmethod
     def rebuilt(
-        self, roots: Sequence[Quantity], keep: Mapping[Quantity, bool]
+        self,
+        roots: Sequence[Quantity],
+        keep: Mapping[Quantity, bool],
+        times: Mapping[Quantity, Extent] | None = None,
     ) -> dict[Quantity, Quantity]:
         """Quantities constructed anew, by the old ones."""
 

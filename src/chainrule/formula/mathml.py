@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
 from .reading import CannotRead, Read, letters_of_sum, read
+from .writing import name_parts
 
 __all__ = ["mathml"]
 
@@ -30,7 +30,7 @@ _GREEK = {
     **dict(zip(["phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta"], "φχψωΓΔΘ", strict=True)),
     **dict(zip(["Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega"], "ΛΞΠΣΦΨΩ", strict=True)),
 }
-_NAME = re.compile(r"^(.*?)_?(\d*)$", re.DOTALL)
+_ACCENTS = {"hat": "^", "bar": "¯", "tilde": "~"}
 _TIMES = "<mo>&#x2062;</mo>"
 _APPLY = "<mo>&#x2061;</mo>"
 
@@ -70,14 +70,15 @@ def _identifier(name: str) -> str:
     """``w1`` as w with the index 1, ``sigma`` as σ, long names upright."""
     if name == "𝟏":
         return "<mn>𝟏</mn>"
-    if "\u0304" in name:
-        return f"<mover>{_identifier(name.replace(chr(0x304), ''))}<mo>¯</mo></mover>"
-    found = _NAME.match(name.rsplit(".", 1)[-1])
-    stem, digits = found.groups() if found else (name, "")
-    head, _, tail = stem.partition("_")
+    plain = name.rsplit(".", 1)[-1].replace("\u0304", "")
+    head, tail, digits = name_parts(plain)
     head = _GREEK.get(head, head)
     upright = "" if len(head) == 1 else ' mathvariant="normal"'
     base = f"<mi{upright}>{escape(head or name)}</mi>"
+    accent = "¯" if plain != name.rsplit(".", 1)[-1] else _ACCENTS.get(tail)
+    if accent is not None:
+        base = f'<mover accent="true">{base}<mo>{accent}</mo></mover>'
+        tail = "" if tail in _ACCENTS else tail
     below = [f"<mtext>{escape(tail)}</mtext>"] if tail else []
     below += [f"<mn>{digits}</mn>"] if digits else []
     return f"<msub>{base}{_row(below)}</msub>" if below else base

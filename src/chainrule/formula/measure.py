@@ -23,6 +23,12 @@ class Measure:
             self.named.add(quantity)
             self._costs.clear()
 
+    def unname(self, quantity: Quantity) -> None:
+        """Count a quantity in full from now on."""
+        if quantity in self.named:
+            self.named.discard(quantity)
+            self._costs.clear()
+
     def cost(self, quantity: Quantity) -> int:
         """How long a quantity is on paper; what has a name counts 1."""
         if quantity in self.named or isinstance(quantity, Sym):
@@ -40,6 +46,10 @@ class Measure:
                 stack.pop()
                 self._costs[q] = self._cost(q)
         return self._costs[quantity]
+
+    def length(self, quantity: Quantity) -> int:
+        """How long a quantity is on paper if it has no name itself."""
+        return self._cost(quantity) if self.cost(quantity) else 0
 
     def _has_cost(self, q: Quantity) -> bool:
         return q in self.named or isinstance(q, Sym) or q in self._costs

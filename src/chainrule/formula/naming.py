@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
 
-from .algebra import Algebra
-from .grouping import counted, multiplied, shared_group
+from .adjoints import ERROR, adjoint_names
+from .grouping import counted
 from .measure import Measure
 from .quantity import Add, Fun, Num, Pow, Prod, Quantity, Sym, ordered
 
-__all__ = ["Refined", "choose_names", "refined"]
+__all__ = ["LONG", "choose_names", "is_short", "is_worth", "matrix_products"]
 
-_LONG = 5  # what is shorter is written out again rather than named
-_ROUNDS = 12  # groups of factors that get a name
-_OTHER = {"D": "Δ", "d": "δ"}
+LONG = 5  # what is shorter is written out again rather than named
 _DEEP = 24  # nesting beyond which a name is given although there is one use only
 
 
@@ -26,14 +23,15 @@ def choose_names(
     taken: Collection[str],
     minor: Collection[str] = (),
     grouped: Collection[Quantity] = (),
+    adjoints: Mapping[Quantity, Quantity] | None = None,
 ) -> dict[Quantity, str]:
     """Names of definitions, in the order in which they depend on each other.
 
     ``own`` are the user's names, of which ``minor`` ones (those of helper functions) are given
     only to what is used more than once; ``grouped`` are products that were made to be named; what
     is used more than once gets a name by its role: ``P`` for probabilities, ``H`` for activations,
-    ``Z`` for sums, ``D`` for derivatives (numbered from the input on); lower case for vectors and
-    numbers.
+    ``Z`` for sums, ``C`` for what is common to derivatives; lower case for vectors and numbers.
+    ``adjoints`` say of what quantity a derivative is the adjoint (see :mod:`.adjoints`).
     """
     order = ordered(roots)
     uses = counted(roots)
@@ -41,7 +39,7 @@ def choose_names(
     measure = Measure()
     for q in (*own, *grouped):
         measure.name(q)
-    pointwise = _pointwise(order)
+    pointwise = matrix_products(order)
     named: dict[Quantity, str | None] = {}
     depth: dict[Quantity, int] = {}
     for q in order:
@@ -50,46 +48,65 @@ def choose_names(
             continue
         if q in own:
             named[q] = own[q]
-        elif depth[q] > _DEEP or q in grouped or _worth(q, uses[q], measure, pointwise):
+        elif depth[q] > _DEEP or q in grouped or is_worth(q, uses[q], measure, pointwise):
             named[q] = None
         if q in named:
             depth[q] = 0
             measure.name(q)
-    values = ordered([q for q in named if q in primal])
-    named = {q: named[q] for q in (*(q for q in values if q in named), *named)}
-    roles = {q: _role(q, primal) for q, name in named.items() if name is None}
-    totals = Counter(roles.values())
+    rank = {q: i for i, q in enumerate(own)}
+    values = sorted((q for q in named if q in primal), key=lambda q: rank.get(q, len(rank)))
+    named = {q: named[q] for q in (*(q for q in ordered(values) if q in named), *named)}
+    return _called(named, primal, taken, adjoints or {})
+
+
+def _called(
+    named: Mapping[Quantity, str | None],
+    primal: Collection[Quantity],
+    taken: Collection[str],
+    adjoints: Mapping[Quantity, Quantity],
+) -> dict[Quantity, str]:
+    """Names of those that have none yet, by their roles."""
+    roles = {q: _role(q, primal, adjoints) for q, name in named.items() if name is None}
     blocked = set(taken) | {name for name in named.values() if name is not None}
-    counts: Counter[str] = Counter()
     result: dict[Quantity, str] = {}
+    counts: Counter[str] = Counter()
+    totals = Counter(roles.values())
+
+    def numbered(role: str, forward: bool) -> str:
+        counts[role] += 1
+        total = totals[role]
+        number = counts[role] if forward else total + 1 - counts[role]
+        name = role if total == 1 else f"{role}{number}"
+        number = 0 if name == role else number
+        while name in blocked:
+            number += 1
+            name = f"{role}{number}"
+        return name
+
     for q, name in named.items():
-        if name is None:
-            role = roles[q]
-            counts[role] += 1
-            total = totals[role]
-            number = counts[role] if q in primal else total + 1 - counts[role]
-            name = role if total == 1 else f"{role}{number}"
-            if name in blocked and _OTHER.get(name, name) not in blocked:
-                name = role = _OTHER[name]
-            number = 0 if name == role else number
-            while name in blocked:
-                number += 1
-                name = f"{role}{number}"
-            blocked.add(name)
-        result[q] = name
+        if q in primal:
+            result[q] = name or numbered(roles[q], True)
+            blocked.add(result[q])
+    errors = {q: adjoints[q] for q, role in roles.items() if role == ERROR}
+    called = adjoint_names(errors, result, blocked)
+    totals[ERROR] -= len(called)
+    for q, name in named.items():
+        if q not in result:
+            result[q] = name or called.get(q) or numbered(roles[q], False)
+            blocked.add(result[q])
     return result
 
 
-def _worth(q: Quantity, uses: int, measure: Measure, pointwise: Collection[Quantity]) -> bool:
+def is_worth(q: Quantity, uses: int, measure: Measure, pointwise: Collection[Quantity]) -> bool:
     """Whether a name for a quantity saves more than it costs."""
-    if uses < 2 or _is_short(q, measure) or (isinstance(q, Pow) and q.exponent < 0):
+    if uses < 2 or is_short(q, measure) or (isinstance(q, Pow) and q.exponent < 0):
         return False
     if isinstance(q, Fun):
-        return q.op in ("softmax", "solve") or measure.cost(q) >= _LONG - 1
-    return measure.cost(q) >= (_LONG - 2 if q in pointwise else _LONG)
+        return q.op in ("softmax", "solve") or measure.cost(q) >= LONG - 1
+    return measure.cost(q) >= (LONG - 2 if q in pointwise else LONG)
 
 
-def _pointwise(order: Sequence[Quantity]) -> set[Quantity]:
+def matrix_products(order: Sequence[Quantity]) -> set[Quantity]:
     """Matrix products that are added or multiplied elementwise: ``G Vᵀ`` in softmax's pullback.
 
     In a chain of products they are written out, ``G Bᵀ Xᵀ``, since any order will do.
@@ -106,76 +123,16 @@ def _pointwise(order: Sequence[Quantity]) -> set[Quantity]:
     }
 
 
-class Refined(NamedTuple):
-    """The same formulas simplified again: new quantities by old ones, names, primal ones.
-
-    ``grouped`` are products that stand for factors which several formulas share.
-    """
-
-    new: dict[Quantity, Quantity]
-    names: dict[Quantity, str]
-    primal: set[Quantity]
-    grouped: set[Quantity]
-
-
-def refined(
-    roots: Sequence[Quantity],
-    own: Mapping[Quantity, str],
-    primal: Collection[Quantity],
-    also: Sequence[Quantity] = (),
-    grouping: bool = True,
-) -> Refined:
-    """Formulas simplified again, now that it is known what is used more than once.
-
-    The first pass keeps whole what the program uses twice; much of that is gone by now.
-    Quantities with names come first, so that formulas are written in their terms.  What is in
-    ``also`` is simplified along with the roots, and does not count as a use.
-    """
-    algebra = Algebra()
-    every = [*own, *roots, *also]
-    order = ordered(every)
-    uses = counted(roots)
-    measure = Measure()
-    for q in own:
-        measure.name(q)
-    pointwise = _pointwise(order)
-    keep = {q: q in own for q in order if q in own or _worth(q, uses[q], measure, pointwise)}
-    divisors = [
-        Pow(q.base, -q.exponent) if q.exponent.denominator > 1 else q.base
-        for q in order
-        if isinstance(q, Pow) and q.exponent < 0 and uses[q] > 1 and not _is_short(q, measure)
-    ]
-    keep |= {q: False for q in divisors if q not in keep and measure.cost(q) >= _LONG - 1}
-    first = sorted((*own, *(q for q in keep if q in divisors)), key=lambda q: len(ordered([q])))
-    every = [*first, *roots, *also]
-    new = algebra.rebuilt(every, keep)
-    heads = multiplied([new[root] for root in roots], algebra)
-    if heads:
-        again = algebra.rebuilt([new[q] for q in every], dict.fromkeys(heads, False))
-        new = {q: again[new[q]] for q in new if new[q] in again}
-    grouped: set[Quantity] = set()
-    for _ in range(_ROUNDS if grouping else 0):
-        group = shared_group([new[root] for root in roots], algebra)
-        if group is None:
-            break
-        algebra.keep(group, named=True)
-        again = algebra.rebuilt([new[q] for q in every], {group: True})
-        new = {q: again[new[q]] for q in new if new[q] in again}
-        grouped = {again.get(q, q) for q in grouped} | {group}
-    names: dict[Quantity, str] = {}
-    for q, name in own.items():
-        if q in new:
-            names.setdefault(new[q], name)
-    values = {new[q] for q in primal if q in new} | set(primal)
-    return Refined(new, names, values, grouped)
-
-
 def _is_view(q: Quantity) -> bool:
     return isinstance(q, Prod) and len(q.factors) <= 1 and not q.summed and q.coef == 1
 
 
-def _is_short(q: Quantity, measure: Measure) -> bool:
-    """``‖r‖``, ``x/‖x‖²``: short although they count long."""
+def is_short(q: Quantity, measure: Measure) -> bool:
+    """``‖r‖``, ``x/‖x‖²``, ``1 − h²``: short although they count long."""
+    if isinstance(q, Add):
+        rest = [part for _, part in q.parts if not isinstance(part, Num)]
+        bases = [part.base if isinstance(part, Pow) else part for part in rest]
+        return len(rest) == 1 and (isinstance(bases[0], Sym) or bases[0] in measure.named)
     if q.ndim == 0:
         factors = [f for f, _ in q.factors] if isinstance(q, Prod) and not q.summed else [q]
         return len(factors) <= 2 and all(map(_is_norm, factors))
@@ -184,7 +141,7 @@ def _is_short(q: Quantity, measure: Measure) -> bool:
     vectors = [f for f, _ in q.factors if f.ndim]
     numbers = [f for f, _ in q.factors if not f.ndim]
     simple = len(vectors) == 1 and (isinstance(vectors[0], Sym) or vectors[0] in measure.named)
-    return simple and all(_is_short(f, measure) for f in numbers)
+    return simple and all(is_short(f, measure) for f in numbers)
 
 
 def _is_norm(q: Quantity) -> bool:
@@ -199,11 +156,17 @@ def _is_norm(q: Quantity) -> bool:
     )
 
 
-def _role(q: Quantity, primal: Collection[Quantity]) -> str:
-    if isinstance(q, Fun) and q.op == "softmax":
+def _role(
+    q: Quantity,
+    primal: Collection[Quantity],
+    adjoints: Mapping[Quantity, Quantity],
+) -> str:
+    if isinstance(q, Fun) and q.op in ("softmax", "expit"):
         letter = "P"
     elif q not in primal:
-        letter = "D"
+        if q in adjoints:
+            return ERROR
+        letter = "C"
     elif isinstance(q, Fun) and q.op == "solve":
         letter = "S"
     elif isinstance(q, Fun):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .elements import Scalar
+from .writing import width_of
 
 __all__ = ["Line", "Matrix", "Section", "SmallCase"]
 
@@ -48,16 +49,16 @@ class Matrix:
         table = self._table(False)
         if len(table) == 1 and len(table[0]) == 1:
             return [f"{self.left[0]} = {table[0][0]}"]
-        widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+        widths = [max(map(width_of, column)) for column in zip(*table, strict=True)]
         body = [
-            "   ".join(c + " " * (w - _width(c)) for c, w in zip(row, widths, strict=True))
+            "   ".join(c + " " * (w - width_of(c)) for c, w in zip(row, widths, strict=True))
             for row in table
         ]
         head = f"{self.left[0]} = "
         lines = []
         for number, row in enumerate(body):
             left, right = _brackets(number, len(body))
-            lines.append((head if not number else " " * _width(head)) + f"{left} {row} {right}")
+            lines.append((head if not number else " " * width_of(head)) + f"{left} {row} {right}")
         return lines
 
     @property
@@ -73,10 +74,6 @@ class Matrix:
 def _shown(cell: Any, latex: bool) -> str:
     assert isinstance(cell, Scalar)
     return cell.latex if latex else cell.text
-
-
-def _width(text: str) -> int:
-    return sum(not 0x300 <= ord(c) < 0x370 for c in text)
 
 
 def _brackets(number: int, total: int) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .mathml import mathml
+from .writing import width_of
 
 __all__ = ["Step", "Steps"]
 
@@ -42,8 +43,8 @@ class Step:
         return tuple(mathml(*(side for side in line if side)) for line in self.lines)
 
     def __str__(self) -> str:
-        width = max((len(left) for left, _ in self.lines), default=0)
-        lines = [f"{left:>{width}} = {right}" for left, right in self.lines]
+        width = max((width_of(left) for left, _ in self.lines), default=0)
+        lines = [f"{' ' * (width - width_of(left))}{left} = {right}" for left, right in self.lines]
         return "\n   ".join([self.title, *lines, *([self.note] if self.note else [])])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import NamedTuple, Protocol
 
@@ -10,6 +10,9 @@ from .linearized import Commutation
 from .notation import Apply, Halved, Notation
 
 __all__ = ["Meaning", "meanings"]
+
+
+_LINE = 78  # characters of adjoints on a line
 
 
 class Meaning(NamedTuple):
@@ -24,6 +27,8 @@ class Row(Protocol):
 
     @property
     def notation(self) -> Notation: ...
+    @property
+    def adjoint(self) -> Meaning | None: ...
 
 
 _NORMAL = Meaning(
@@ -49,8 +54,25 @@ _COMMUTATION = Meaning(
 
 def meanings(rows: Iterable[Row]) -> list[Meaning]:
     """What the symbols that occur mean, each once, in the order in which they occur."""
+    rows = list(rows)
     found = (_meaning(part) for row in rows for part in _parts(row.notation))
-    return list(dict.fromkeys(m for m in found if m is not None))
+    adjoints = [row.adjoint for row in rows if row.adjoint is not None]
+    return [*_listed(adjoints), *dict.fromkeys(m for m in found if m is not None)]
+
+
+def _listed(equations: Sequence[Meaning]) -> Iterator[Meaning]:
+    """``where P̄ = ∂L/∂P, V̄ = ∂L/∂V``: as many on a line as it holds."""
+    lines: list[list[Meaning]] = []
+    for equation in equations:
+        if lines and len(", ".join(e.text for e in (*lines[-1], equation))) <= _LINE:
+            lines[-1].append(equation)
+        else:
+            lines.append([equation])
+    for number, line in enumerate(lines):
+        text = ", ".join(e.text for e in line)
+        latex = r", \; ".join(e.latex for e in line)
+        word = "and" if number else "where"
+        yield Meaning(f"{word} {text}", rf"\text{{{word} }} {latex}")
 
 
 def _meaning(notation: Notation) -> Meaning | None:

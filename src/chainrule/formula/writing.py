@@ -16,6 +16,8 @@ __all__ = [
     "Value",
     "Written",
     "latex_name",
+    "name_parts",
+    "width_of",
 ]
 
 Value: TypeAlias = Any
@@ -43,6 +45,11 @@ class Written(NamedTuple):
         return rf"\left({self.text}\right)" if latex else f"({self.text})"
 
 
+def width_of(text: str) -> int:
+    """Columns in a terminal: marks over a letter take none."""
+    return sum(not 0x300 <= ord(c) < 0x370 for c in text)
+
+
 _GREEK = frozenset(
     ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda")
     + ("mu", "nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega")
@@ -57,15 +64,25 @@ _LETTERS = {"Δ": "Delta", "δ": "delta", "σ": "sigma", "Φ": "Phi", "ℓ": "el
 }
 
 
-def latex_name(name: str) -> str:
-    """``w1`` as ``w_{1}``, ``sigma`` as ``\\sigma``, long names upright."""
-    if "." in name:
-        name = name.rsplit(".", 1)[1]
-    if "\u0304" in name:
-        return rf"\bar{{{latex_name(name.replace(chr(0x304), ''))}}}"
+_ACCENTS = {"hat": r"\hat", "bar": r"\bar", "tilde": r"\tilde"}
+_SPELLED = {"lam": "lambda", "lamb": "lambda", "lmbda": "lambda", "eps": "epsilon"}
+
+
+def name_parts(name: str) -> tuple[str, str, str]:
+    """Letter, index and number of a name: ``w_out_1``, ``Wq``, ``Δg``, ``h12``."""
     stem = name.rstrip("0123456789").rstrip("_")
     digits = name[len(stem) :].lstrip("_")
     head, _, tail = stem.partition("_")
+    if len(head) == 2 and not tail and head[0].isupper() and head[1].islower():
+        head, tail = head[0], head[1]
+    return _SPELLED.get(head, head), tail, digits
+
+
+def latex_name(name: str) -> str:
+    """``w1`` as ``w_{1}``, ``Wq`` as ``W_{q}``, ``sigma`` as ``\\sigma``, long names upright."""
+    if "." in name:
+        name = name.rsplit(".", 1)[1]
+    head, tail, digits = name_parts(name.replace("\u0304", ""))
     head = _LETTERS.get(head, head)
     if head in _GREEK or head == "ell":
         text = "\\" + head
@@ -73,5 +90,9 @@ def latex_name(name: str) -> str:
         text = head
     else:
         text = rf"\mathrm{{{head}}}"
+    if "\u0304" in name:
+        text = rf"\bar{{{text}}}"
+    elif tail in _ACCENTS:
+        text, tail = rf"{_ACCENTS[tail]}{{{text}}}", ""
     below = ",".join(part for part in (tail.replace("_", r"\_"), digits) if part)
     return f"{text}_{{{below}}}" if below else text
