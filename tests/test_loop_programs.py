@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.lower.plan import make_plan
 from chainrule.lower.steps import CallStep
 from oracle import close
 
@@ -172,3 +173,48 @@ def test_rows_that_nobody_reads_are_not_kept():
     close(compiled(XS), np.vstack([XS[:1], XS[0] + np.cumsum(XS, 0)[:-1]]) * XS, 1e-14)
     (scan,) = steps_of(compiled)
     assert len(scan.params[0].outs) == 2
+
+
+def test_only_what_passes_on_is_computed_round_by_round():
+    def f(w, u, xs):
+        def step(h, x):
+            return (np.tanh(w @ h + u @ x),) * 2
+
+        return np.sum(cr.scan(step, XS[0], xs)[1] ** 2)
+
+    compiled = cr.compile(cr.grad(f, argnums=(0, 1, 2)))
+    compiled(W, 2 * W, XS)
+    _, backward = steps_of(compiled)
+    body, _, carries, _, _ = backward.params
+    assert carries == 1  # gradients by w and u are products over all rounds
+    kinds = [type(s).__name__ for s in make_plan(body.outs).steps]
+    assert sorted(kinds) == ["Combine", "Contract", "Elementwise"], kinds
+
+
+@pytest.mark.parametrize("n", [3, 5000])  # small states, and such that stay in the loop
+def test_sums_over_rounds(n):
+    rng = np.random.default_rng(n)
+    a, b, xs = rng.normal(size=n), rng.normal(size=(2, n)), rng.normal(size=(4, n))
+
+    def f(scan, a, b, c, xs):
+        def step(h, x):
+            g = np.where(h > 0.5, b[0] * c, np.sqrt(np.abs(h)) * x)
+            return np.sin(h * a) + g + np.sum(a * x), (h * b[1], np.sum(h) * c)
+
+        h, (y, s) = scan(step, a * 1, xs)
+        return np.sum(h * a) + np.sum(y * y) + np.sum(s)
+
+    def loss(scan):
+        return cr.value_and_grad(lambda *v: f(scan, *v), argnums=(0, 1, 2, 3))(a, b, 0.3, xs)
+
+    def plain(step, h, xs):
+        rows = []
+        for t in range(len(xs)):
+            h, row = step(h, xs[t])
+            rows.append(row)
+        return h, tuple(np.stack(r) for r in zip(*rows, strict=True))
+
+    (value, slopes), (expected, expected_slopes) = loss(cr.scan), loss(plain)
+    close(value, expected, 1e-12)
+    for one, other in zip(slopes, expected_slopes, strict=True):
+        close(one, other, 1e-11)

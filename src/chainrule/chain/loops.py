@@ -24,9 +24,11 @@ from ..expr.bodies import Body, body_of
 from ..expr.build import broadcast, linear, map_, permute, reshape, zeros
 from ..expr.calls import BODIED, calls
 from ..expr.draft import Draft
-from ..expr.nodes import Call, Leaf, Node
+from ..expr.nodes import Call, Const, Leaf, Node
 from ..expr.walk import leaves as leaves_of
+from ..expr.walk import substitute_nodes
 from ..rules.local import CALLS, Piece, inexact
+from .lifting import Loop, run
 
 __all__ = ["is_bodied", "joint_pullback", "joint_pushforward"]
 
@@ -153,54 +155,46 @@ def _scan_pullback(
     c_rows = [grown.like(body.outs[k]) for k in outputs]
     to_rows = [(a, leaf) for a, leaf in rows if inexact(leaf) and a in wanted]
     to_captured = [(a, leaf) for a, leaf in captured if inexact(leaf) and a in wanted]
-    sums = [grown.like(leaf) for _, leaf in to_captured]
     sources = [leaf for _, _, leaf in moving] + [leaf for _, leaf in (*to_rows, *to_captured)]
     back = _pulled(
         [*(body.outs[k] for k, _, _ in moving), *(body.outs[k] for k in outputs)],
         [*c_carries, *c_rows],
         sources,
     )
-    cut, end = len(moving), len(moving) + len(to_rows)
-    totals = [linear((1, s), (1, b), dtype=s.dtype) for s, b in zip(sums, back[end:], strict=True)]
-    outs = [*back[:cut], *totals, *back[cut:end]]
-    needed = _needed(outs)
-    kept = [(k, leaf) for k, (_, leaf) in enumerate(carries) if leaf in needed]
-    used_rows = [(a, leaf) for a, leaf in rows if leaf in needed]
-    used = [(a, leaf) for a, leaf in captured if leaf in needed]
-    saved: list[Node] = []
+    # what the forward loop gives anyway is read, not computed again
+    given = {
+        node: grown.like(node)
+        for k, node in enumerate(body.outs)
+        if not isinstance(node, Leaf | Const) and (k < count or k in cotangents)
+    }
+    back = substitute_nodes(back, dict(given))
+    needed = _needed(back)
+    kept: dict[Node, Leaf] = {leaf: leaf for _, leaf in carries if leaf in needed}
+    kept.update((node, leaf) for node, leaf in given.items() if leaf in needed)
+    saved: list[tuple[Node, Leaf]] = []
     if kept:
-        keeping = body_of(body.leaves, [*body.outs[:count], *(leaf for _, leaf in kept)])
+        keeping = body_of(body.leaves, [*body.outs[:count], *kept])
         forward = calls("scan", call.args, (keeping, length, count, len(rows), reverse))
-        saved = list(forward[count:])
-    order = [
-        *c_carries,
-        *sums,
-        *(leaf for _, leaf in kept),
-        *(leaf for _, leaf in used_rows),
-        *c_rows,
-        *(leaf for _, leaf in used),
-    ]
-    args = [
-        *(cotangents.get(k, _zero(leaf)) for k, _, leaf in moving),
-        *(_zero(leaf) for _, leaf in to_captured),
-        *saved,
-        *(a for a, _ in used_rows),
-        *(cotangents[k] for k in outputs),
-        *(a for a, _ in used),
-    ]
-    made = calls(
-        "scan",
-        args,
-        (
-            body_of(order, outs),
+        saved = list(zip(forward[count:], kept.values(), strict=True))
+    cut, end = len(moving), len(moving) + len(to_rows)
+    firsts = [cotangents.get(k, _zero(leaf)) for k, _, leaf in moving]
+    last, ys, sums = run(
+        Loop(
             length,
-            cut + len(sums),
-            len(kept) + len(used_rows) + len(outputs),
             not reverse,
-        ),
+            list(zip(firsts, c_carries, back[:cut], strict=True)),
+            [
+                *saved,
+                *((a, leaf) for a, leaf in rows if leaf in needed),
+                *((cotangents[k], leaf) for k, leaf in zip(outputs, c_rows, strict=True)),
+            ],
+            [(a, leaf) for a, leaf in captured if leaf in needed],
+            back[cut:end],
+            back[end:],
+        )
     )
-    targets = [a for _, a, _ in moving] + [a for a, _ in (*to_captured, *to_rows)]
-    return [(a, c) for a, c in zip(targets, made, strict=True) if a in wanted]
+    targets = [a for _, a, _ in moving] + [a for a, _ in (*to_rows, *to_captured)]
+    return [(a, c) for a, c in zip(targets, [*last, *ys, *sums], strict=True) if a in wanted]
 
 
 # -- while --------------------------------------------------------------------------------------

@@ -140,6 +140,7 @@ class _Scan:
         self.used = outer.items.get(step.target, set())
         self.plan = make_plan(body.outs)
         self.source = ProgramSource(self.plan, outer.names)
+        self.source.weak = set()
         self.before: list[str] = []
         self.inside: list[str] = []
         self.ending: list[str] = []

@@ -82,6 +82,7 @@ class StepSource:
         self.plan = plan
         self.names = names
         self.prefix = names.prefix()
+        self.weak = set(plan.inputs)  # values that may be Python's numbers
 
     def name(self, value: int) -> str:
         """The variable of a value."""
@@ -113,14 +114,15 @@ class StepSource:
         return self.name(arg.value) if isinstance(arg, Ref) else self._const(arg)
 
     def _scalar(self, step: Step, args: Sequence[Any]) -> bool:
-        """Whether operands and result are single real numbers of one dtype."""
+        """Whether operands and result are single real numbers of one dtype, NumPy's own."""
         values = self.plan.values
         target = values[step.target]
-        found = [values[a.value] for a in args if isinstance(a, Ref)]
+        numbers = {a.value for a in args if isinstance(a, Ref)}
+        found = [values[n] for n in numbers]
         return (
             target.shape == ()
             and target.dtype.kind == "f"
-            and bool(found)
+            and not numbers <= self.weak
             and all(v.shape == () and v.dtype == target.dtype for v in found)
         )
 
