@@ -130,12 +130,6 @@ def test_wrong_sizes_say_so():
         derivation.small_case(N=9, D=9, M=9)
 
 
-def test_an_index_table_has_no_small_case():
-    derivation = cr.derive(lambda E, tokens: E[tokens], E="V D", tokens="T")
-    with pytest.raises(ValueError, match="an index that is read from an array"):
-        derivation.small_case(V=2, D=2, T=2)
-
-
 def test_a_wrong_formula_is_found():
     derivation = cr.derive(linear, x="N D", w="D M")
     right, other = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DerivativeError
+from ..expr.extents import extent
 from ..formula.conditions import Clause, clauses, holds
 from ..formula.derivation import Definition, Derivation, JacobianForm
 from ..formula.elements import Elements, NoElements, Numbers, Scalar, TooLong
@@ -84,8 +85,12 @@ class _Small:
         parts = [*derivation.parts, *(self.jacobians.parts if self.jacobians is not None else ())]
         self.parts: list[Definition] = parts
         names = {p.quantity: p.name for p in parts}
-        self.elements = Elements(sizes, names, self._opaque)
-        self.opened = Elements(sizes, {}, self._opaque, expand=True, budget=_BUDGET)
+        self.integers = self._integers()
+        indices = Env(self.integers, sizes, formula_functions())
+        self.elements = Elements(sizes, names, self._opaque, indices=indices)
+        self.opened = Elements(
+            sizes, {}, self._opaque, expand=True, budget=_BUDGET, indices=indices
+        )
         value = derivation.value
         self.out = self.elements.shape(value.quantity)
         for path, gradient in derivation.gradients.items():
@@ -96,6 +101,17 @@ class _Small:
                     f"{sizes or 'these sizes'}; a small case has at most {_MOST}: give smaller "
                     "sizes"
                 )
+
+    def _integers(self) -> dict[str, Any]:
+        """The values of arrays that are used as indices: as given or captured, else 1, 0, 1, …"""
+        signature = self.writer.signature
+        found = {s: a for s, a in self.writer.captured.items() if np.asarray(a).dtype.kind in "iu"}
+        most = 1 if 1 in (*self.sizes.values(), *signature.numbers) else 2
+        for k, array in signature.integers.items():
+            shape = signature.sizes(signature.dims[k], self.sizes)
+            free = (np.arange(prod(shape)) + 1).reshape(shape) % most
+            found[self.writer.symbols[k]] = free if array is None else np.asarray(array)
+        return found
 
     def _opaque(self, q: Quantity) -> tuple[str, str]:
         notation = self.writer.pen.notation(q)
@@ -123,12 +139,19 @@ class _Small:
         for position, (name, _) in enumerate(arguments):
             symbol = self.writer.symbol(position)
             items.append(Matrix((name, latex_name(name)), self._flat(self.elements.of(symbol))))
+        indices = [self.writer.symbols[k] for k in self.writer.signature.integers]
+        for name in self.integers.keys() - set(indices):
+            symbol = Sym(name, tuple(map(extent, np.shape(self.integers[name]))))
+            items.append(Matrix((name, latex_name(name)), self._flat(self.elements.of(symbol))))
+            indices.append(name)
         if self.derivation.arriving is not None:
             name = self.derivation.arriving[0]
             symbol = Sym(name, self.derivation.value.quantity.shape)
             items.append(Matrix((name, latex_name(name)), self._flat(self.elements.of(symbol))))
         at = ", ".join(f"{n} = {v}" for n, v in self.sizes.items())
-        return Section(f"{self.derivation.function} at {at}" if at else "The arrays", tuple(items))
+        title = f"{self.derivation.function} at {at}" if at else "The arrays"
+        note = f"{', '.join(indices)}: indices, counted from 0" if indices else ""
+        return Section(title, tuple(items), note)
 
     def _flat(self, cells: Any) -> Any:
         """Arrays as they are written: vectors as columns or rows, batches of matrices stacked."""
@@ -287,6 +310,7 @@ class _Small:
         for attempt in range(3):
             given = drawn(signature, self.sizes, rng, attempt)
             values: dict[str, Any] = dict(zip(self.writer.symbols, given, strict=True))
+            values |= self.integers
             values |= dict(self.writer.captured)
             if self.derivation.arriving is not None:
                 values[self.derivation.arriving[0]] = rng.normal(size=self.out)

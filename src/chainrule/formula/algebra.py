@@ -25,6 +25,7 @@ from fractions import Fraction
 from ..expr.extents import ONE, ZERO, Extent
 from . import patterns
 from .elementary import simplify_function
+from .functions import TESTS
 from .keeping import is_zero
 from .products import Products
 from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Shape, is_view, ordered
@@ -48,7 +49,7 @@ class Algebra(Products):
 
     def power(self, base: Quantity, exponent: Fraction) -> Quantity:
         """An elementwise power."""
-        if exponent == 1:
+        if exponent == 1 or (exponent > 0 and isinstance(base, Fun) and base.op in TESTS):
             return base
         if isinstance(base, Num):
             if exponent.denominator == 1:

@@ -105,6 +105,8 @@ def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quanti
     condition, special, usual = args
     if isinstance(condition, Add) and not condition.parts:
         return usual
+    if isinstance(condition, Num) and not shape:
+        return special if condition.value else usual
     if isinstance(condition, Fun) and condition.op == "logical_and":  # a = b, both infinite
         condition = next(
             (c for c in condition.args if isinstance(c, Fun) and c.op == "equal"), condition
@@ -124,6 +126,8 @@ def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quanti
 def _logical_not(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
     """``¬[a = b]``, ``¬([a = b] ∧ isinf(a))``: guards of 0/0, ∞ − ∞, 1 where all is finite."""
     (condition,) = args
+    if isinstance(condition, Num):
+        return zero(shape) if condition.value else algebra.scaled(ONE, Num(ONE), shape)
     false = isinstance(condition, Add) and not condition.parts
     if false or (isinstance(condition, Fun) and condition.op == "equal"):
         return algebra.scaled(ONE, Num(ONE), shape)

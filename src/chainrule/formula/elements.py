@@ -12,7 +12,7 @@ import numpy as np
 from ..expr.extents import Number, exact
 from .evaluate import evaluate
 from .functions import style_of
-from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Ramp, Sym, Wrap
+from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Ramp, Sym, Wrap, ordered
 from .writing import ATOM, Env, latex_name
 
 __all__ = ["Atom", "Elements", "NoElements", "Numbers", "Scalar", "TooLong"]
@@ -301,7 +301,10 @@ def function_atom(op: str, args: tuple[Scalar, ...], params: tuple[Any, ...] = (
 
 
 class Elements:
-    """Writes quantities out at given sizes; ``names`` stay symbols unless they are to be opened."""
+    """Writes quantities out at given sizes; ``names`` stay symbols unless they are to be opened.
+
+    ``indices`` has the values of arrays that are used as indices.
+    """
 
     def __init__(
         self,
@@ -310,13 +313,16 @@ class Elements:
         write: Callable[[Quantity], tuple[str, str]],
         expand: bool = False,
         budget: int | None = None,
+        indices: Env | None = None,
     ) -> None:
         self.sizes = sizes
         self.names = names
         self.write = write
         self.expand = expand
         self.budget = budget
+        self.indices = Env({}, sizes, {}) if indices is None else indices
         self._known: dict[Quantity, Any] = {}
+        self._tables: dict[Quantity, Any] = {}
 
     def shape(self, q: Quantity) -> tuple[int, ...]:
         """The shape at the sizes."""
@@ -379,6 +385,9 @@ class Elements:
         if isinstance(q, Ramp):
             return self._array(q, lambda at: Scalar.number(exact(at[0])))
         if isinstance(q, Sym):
+            if q.name in self.indices.values:
+                values = self.indices.values[q.name]
+                return self._array(q, lambda at: Scalar.number(exact(int(values[at]))))
             return self.symbols(q.name, q)
         if isinstance(q, Num):
             return self._array(q, lambda _: Scalar.number(exact(q.value.value(self.sizes))))
@@ -448,7 +457,21 @@ class Elements:
         if isinstance(key, int):
             return point[key]
         if key.kind == "look":
-            raise NoElements("an index that is read from an array has no value on paper")
+            assert key.table is not None
+            return int(self._table(key.table)[tuple(self._at(s, point) for s in key.subs)])
         n = round(key.n.value(self.sizes))
         sub = self._at(key.subs[0], point)
         return sub % n if key.kind == "mod" else sub // n
+
+    def _table(self, table: Quantity) -> Any:
+        """The values of an array of indices, counted from 0.  Raises NoElements."""
+        if table not in self._tables:
+            symbols = {q.name for q in ordered([table]) if isinstance(q, Sym)}
+            unknown = sorted(symbols - self.indices.values.keys())
+            if unknown:
+                raise NoElements(
+                    f"an index that depends on the values of {', '.join(unknown)} has no value on "
+                    "paper"
+                )
+            self._tables[table] = evaluate(table, self.indices, {})
+        return self._tables[table]

@@ -1,15 +1,23 @@
-"""How functions are written: text and LaTeX patterns, ``⟨⟩`` for the arguments."""
+"""How functions are written: text and LaTeX patterns, ``⟨⟩`` for the arguments; which are tests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..expr.ops import OPS
 from .writing import ATOM, HADAMARD
 
-__all__ = ["FUNCTIONS", "LOWERED", "Style", "style_of"]
+__all__ = ["FUNCTIONS", "LOWERED", "TESTS", "Style", "style_of"]
 
 LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+#: functions whose values are True and False
+TESTS = frozenset(op for op, known in OPS.items() if known.result == "bool") | {
+    "any",
+    "all",
+    "last_writer",
+}
 
 
 class Style(NamedTuple):

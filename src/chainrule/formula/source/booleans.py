@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from ...expr.extents import ONE
-from ..quantity import Fun, Prod, Quantity, Sym
+from ..functions import TESTS
+from ..quantity import Form, Fun, Prod, Quantity, Sym, Wrap
 
-__all__ = ["INDICES", "TESTS", "is_boolean"]
+__all__ = ["INDICES", "is_boolean"]
 
-_TEST_NAMES = (
-    "equal not_equal less less_equal greater greater_equal logical_not logical_and logical_or "
-    "logical_xor isnan isinf isfinite signbit any all"
-)
-TESTS = frozenset(_TEST_NAMES.split())
-INDICES = frozenset({"argmax", "argmin", "argsort"})
+INDICES = frozenset({"argmax", "argmin", "argsort", "nonzero"})
 
 
 def is_boolean(q: Quantity, booleans: frozenset[str] = frozenset()) -> bool:
@@ -20,9 +16,16 @@ def is_boolean(q: Quantity, booleans: frozenset[str] = frozenset()) -> bool:
     while isinstance(q, Prod):
         if len(q.factors) != 1 or q.coef != ONE or q.summed or q.constraints:
             return False
+        if any(not isinstance(s, int) and _adds(s) for s in q.out):
+            return False
         q = q.factors[0][0]
     if isinstance(q, Sym):
         return q.name in booleans
     if isinstance(q, Fun) and q.op == "where":
         return all(is_boolean(a, booleans) for a in q.args[1:])
     return isinstance(q, Fun) and q.op in TESTS
+
+
+def _adds(index: Form) -> bool:
+    """Whether values are added at an index, and not just laid out along it."""
+    return any(abs(coef) != ONE or isinstance(key, Wrap) for coef, key in index.parts)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ...expr.extents import ONE, Extent
+from ..functions import TESTS
 from ..quantity import Add, Fun, Num, Quantity
 from .booleans import is_boolean
 from .syntax import Expr, literal, subscript, template
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Functions"]
 
 #: functions with several results
-_SEVERAL = frozenset({"slogdet", "eigh", "svd", "qr"})
+_SEVERAL = frozenset({"slogdet", "eigh", "svd", "qr", "nonzero"})
 
 
 class Functions:
@@ -89,15 +90,21 @@ class Functions:
         return None
 
     def whole(self, q: Fun) -> Array:
-        args = [self.lowering.full(a, self.lowering.known[a]) for a in q.args]
+        logical = q.op in TESTS or q.op == "nonzero"
+        args = [self.lowering.full(a, self.lowering.known[a], boolean=logical) for a in q.args]
         axes = tuple(range(q.ndim))
         if q.op in ("softmax", "logsumexp"):
             return Array(self.target.whole(q.op, args, q.params), axes)
+        params = q.params[:-1]
+        if q.op == "last_writer" and params != (q.ndim,):
+            raise self.target.unknown("last_writer of a batch")
         if q.op not in _SEVERAL:
-            return Array(self.target.whole(q.op, args, q.params[:-1]), axes)
-        key = (q.op, q.args, q.params[:-1])
+            return Array(self.target.whole(q.op, args, params), axes)
+        key = (q.op, q.args, params)
+        if q.op == "nonzero":  # how many there are
+            params = (int(q.shape[0].value({})),)
         if key not in self.results:
-            value = self.target.whole(q.op, args, q.params[:-1])
+            value = self.target.whole(q.op, args, params)
             once = self.several[key] <= 1
             self.results[key] = value if once else self.lowering.body.temporary(value, q.op)
         index = q.params[-1]

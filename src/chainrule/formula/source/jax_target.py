@@ -38,6 +38,7 @@ class JaxTarget(NumpyTarget):
         "eigh": "jnp.linalg.eigh(a, UPLO=p, symmetrize_input=False)",
         "eigvalsh": "jnp.linalg.eigvalsh(a, UPLO=p, symmetrize_input=False)",
         "argsort": "jnp.argsort(a, axis=-1)",
+        "nonzero": "jnp.nonzero(a, size=p)",
     }
     helpers: ClassVar[Mapping[str, str]] = {
         **_of_jax(NumpyTarget.helpers),

@@ -67,6 +67,9 @@ class NumpyTarget(Target):
         "expm": "linalg.expm(a)",
         "other_products": "products_of_others(a)",
         "recurrence": "recurrence(a, b, reverse=p)",
+        "segment_products": "segment_products(a)",
+        "expm_jacobian": "expm_jacobian(a)",
+        "nonzero": "np.nonzero(a)",
         "cumprod": "np.cumprod(a, axis=-1)",
         "argmax": "np.argmax(a, axis=-1)",
         "argmin": "np.argmin(a, axis=-1)",
@@ -81,6 +84,35 @@ def products_of_others(x):
     before = np.cumprod(np.concatenate([one, x[..., :-1]], axis=-1), axis=-1)
     after = np.cumprod(np.concatenate([one, x[..., :0:-1]], axis=-1), axis=-1)
     return before * after[..., ::-1]
+''',
+        "segment_products": '''
+def segment_products(x):
+    """For i and j along the last axis the product of x[j+1], ..., x[i]; 0 where j > i."""
+    count = x.shape[-1]
+    steps = np.where(np.tri(count, k=-1, dtype=bool), x[..., :, None], 1)
+    return np.where(np.tri(count, dtype=bool), np.cumprod(steps, axis=-2), 0)
+''',
+        "expm_jacobian": '''
+def expm_jacobian(a):
+    """The derivative of expm(a)[i, j] by a[k, l]: a block of expm([[a, e], [0, a]])."""
+    n = a.shape[-1]
+    a = np.broadcast_to(a[..., None, None, :, :], (*a.shape[:-2], n, n, n, n))
+    e = np.broadcast_to(np.eye(n * n, dtype=a.dtype).reshape(n, n, n, n), a.shape)
+    upper = np.concatenate([a, e], axis=-1)
+    lower = np.concatenate([np.zeros_like(a), a], axis=-1)
+    whole = linalg.expm(np.concatenate([upper, lower], axis=-2))
+    return np.moveaxis(whole[..., :n, n:], (-4, -3), (-2, -1))
+''',
+        "last_writer": '''
+def last_writer(*places):
+    """True where no later entry, in C order, is written to the same place."""
+    names = places[0].ravel()
+    for place in places[1:]:
+        names = names * (place.max() + 1) + place.ravel()
+    order = np.argsort(names, stable=True)
+    ordered = names[order]
+    last = np.concatenate([ordered[1:] != ordered[:-1], np.ones(1, bool)])
+    return last[np.argsort(order)].reshape(places[0].shape)
 ''',
         "recurrence": '''
 def recurrence(a, b, reverse):

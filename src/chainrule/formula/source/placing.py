@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ...expr.extents import ONE, Extent
 from ..quantity import Index, Prod, Quantity
@@ -150,7 +151,11 @@ class Placing:
 
     def _scattered(self, q: Prod, reader: Reader, value: Operand) -> Array:
         order = reader.labels_of(q.out)
+        if value.boolean:
+            value = replace(value, expr=self.target.as_float(value.expr), boolean=False)
         expr = self._whole_box(q, value, order)
+        if value.scalar and not order:
+            expr = self.target.element(expr)
         index = [reader.index(s, order, e) for s, e in zip(q.out, q.shape, strict=True)]
         shape = [self.size(e) for e in q.shape]
         zeros, update = self.target.scattered(shape, index, expr)

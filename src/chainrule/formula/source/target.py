@@ -122,6 +122,10 @@ class Target:
         """Turns a Python number into a scalar of the arguments' dtype."""
         raise NotImplementedError
 
+    def element(self, value: Expr) -> Expr:
+        """A Python number as it is put into an array."""
+        return value
+
     def as_float(self, value: Expr) -> Expr:
         return method(value, "astype", self.dtype())
 
@@ -286,6 +290,8 @@ class Target:
     # -- functions of whole arrays ------------------------------------------------------------
     def whole(self, op: str, args: Sequence[Expr], params: Sequence[object]) -> Expr:
         """A call; several results come as a tuple."""
+        if op == "last_writer" and "last_writer" in self.helpers:
+            return call("last_writer", *args)
         pattern = self.calls.get(op)
         if pattern is None:
             raise self.unknown(op)

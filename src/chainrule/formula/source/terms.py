@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...expr.extents import ONE, Extent
+from ..functions import TESTS
 from ..masks import apart, order
 from ..quantity import Fun, Index, Pow, Prod, Quantity, Sym, Wrap, labels_in
-from .booleans import INDICES, TESTS, is_boolean
+from .booleans import INDICES, is_boolean
 from .products import Products
 from .reading import Reader
 from .sizes import is_unit, nominal, scaled, size

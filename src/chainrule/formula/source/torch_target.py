@@ -66,6 +66,9 @@ class TorchTarget(Target):
         "expm": "torch.linalg.matrix_exp(a)",
         "other_products": "products_of_others(a)",
         "recurrence": "recurrence(a, b, reverse=p)",
+        "segment_products": "segment_products(a)",
+        "expm_jacobian": "expm_jacobian(a)",
+        "nonzero": "torch.nonzero(a, as_tuple=True)",
         "cumprod": "torch.cumprod(a, dim=-1)",
         "argmax": "torch.argmax(a, dim=-1)",
         "argmin": "torch.argmin(a, dim=-1)",
@@ -80,6 +83,36 @@ def products_of_others(x):
     before = torch.cumprod(torch.cat([one, x[..., :-1]], dim=-1), dim=-1)
     after = torch.cumprod(torch.cat([one, x[..., 1:].flip(-1)], dim=-1), dim=-1).flip(-1)
     return before * after
+''',
+        "segment_products": '''
+def segment_products(x):
+    """For i and j along the last axis the product of x[j+1], ..., x[i]; 0 where j > i."""
+    count = x.shape[-1]
+    lower = torch.ones(count, count, dtype=torch.bool, device=x.device).tril()
+    steps = torch.where(lower.tril(-1), x[..., :, None], 1)
+    return torch.where(lower, torch.cumprod(steps, dim=-2), 0)
+''',
+        "expm_jacobian": '''
+def expm_jacobian(a):
+    """The derivative of expm(a)[i, j] by a[k, l]: a block of expm([[a, e], [0, a]])."""
+    n = a.shape[-1]
+    e = torch.eye(n * n, dtype=a.dtype, device=a.device).reshape(n, n, n, n)
+    a = torch.broadcast_to(a[..., None, None, :, :], (*a.shape[:-2], n, n, n, n))
+    upper = torch.cat([a, torch.broadcast_to(e, a.shape)], dim=-1)
+    lower = torch.cat([torch.zeros_like(a), a], dim=-1)
+    whole = torch.linalg.matrix_exp(torch.cat([upper, lower], dim=-2))
+    return torch.movedim(whole[..., :n, n:], (-4, -3), (-2, -1))
+''',
+        "last_writer": '''
+def last_writer(*places):
+    """True where no later entry, in C order, is written to the same place."""
+    names = places[0].ravel()
+    for place in places[1:]:
+        names = names * (place.max() + 1) + place.ravel()
+    order = torch.argsort(names, stable=True)
+    ordered = names[order]
+    last = torch.cat([ordered[1:] != ordered[:-1], torch.ones_like(ordered[:1], dtype=torch.bool)])
+    return last[torch.argsort(order)].reshape(places[0].shape)
 ''',
         "recurrence": '''
 def recurrence(a, b, reverse):
@@ -109,6 +142,9 @@ def recurrence(a, b, reverse):
                 for a, s in zip(args, scalar, strict=True)
             ]
         return super().function(op, args, scalar, params)
+
+    def element(self, value: Expr) -> Expr:
+        return method(self.reference, "new_tensor", value)
 
     def as_float(self, value: Expr) -> Expr:
         return method(value, "to", self.dtype())
