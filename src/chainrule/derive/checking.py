@@ -15,6 +15,7 @@ import numpy as np
 import scipy.special
 
 from ..errors import DerivativeError
+from ..formula.composing import is_whole
 from ..formula.conditions import explaining, holds
 from ..formula.derivation import Definition, Derivation, JacobianForm, evaluated
 from ..formula.evaluate import evaluate
@@ -226,6 +227,25 @@ class Checker:
                 )
         if not checked:
             raise DerivativeError(f"{self.derivation.function} runs at none of the sizes tried")
+        if any(not is_whole(extent) for extent in quantity.shape):
+            self._rounded_down(quantity)
+
+    def _rounded_down(self, quantity: Quantity) -> None:
+        """Shapes with fractions, ``N/2``, mean ``⌊N/2⌋``: compared at odd and even sizes."""
+        rng = np.random.default_rng(0)
+        for start in range(5, 12):
+            sizes = {n: start + k for k, n in enumerate(self.signature.growing)}
+            try:
+                found = np.shape(self.signature.call(self._point(sizes, rng, 0).values))
+            except (ValueError, IndexError):
+                continue
+            shape = tuple(floor(extent.value(sizes)) for extent in quantity.shape)
+            if shape != found:
+                raise DerivativeError(
+                    f"{self.derivation.function} has the shape {found} at sizes {sizes}, where "
+                    "loops that were traced at other sizes suggest "
+                    f"({', '.join(map(str, quantity.shape))})"
+                )
 
     def condition(self) -> str:
         """The condition on sizes under which the function's value is what was derived; "" for none.

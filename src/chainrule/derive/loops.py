@@ -24,7 +24,16 @@ from ..trace.array import is_traced, traced
 from ..trace.session import require_session
 from .counters import COUNTS, SHIFT, Counted, CountedRange, counted, counter_tuples, counting
 
-__all__ = ["PLANS", "POOLS", "LoopError", "LoopPlan", "rebound", "refers_to_arrays", "rolled"]
+__all__ = [
+    "EVEN_AND_ODD",
+    "PLANS",
+    "POOLS",
+    "LoopError",
+    "LoopPlan",
+    "rebound",
+    "refers_to_arrays",
+    "rolled",
+]
 
 
 class LoopError(FormulaError):
@@ -43,10 +52,14 @@ PLANS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((4, 10), (3, 5), (5, 6), (2, 4), (7, 13), (6, 14), (8, 15)),
     ((5, 10), (6, 9), (3, 4), (2, 4), (7, 13), (6, 14), (8, 15)),
     ((3, 5), (4, 7), (6, 7), (5, 9), (7, 13), (6, 14), (8, 15)),
+    ((4, 10), (6, 8), (8, 18), (10, 14)),  # halves
+    ((5, 9), (7, 13), (3, 5), (11, 17)),
 )
 
 #: Sizes at which formulas of loops are checked: kernels are smaller than what they run over.
 POOLS = ((4, 3, 2, 3, 2, 2), (5, 4, 3, 2, 3, 2), (3, 2, 4, 2, 3, 2), (2, 3, 2, 4, 3, 2))
+#: The same for shapes with halves: all even, or all odd.
+EVEN_AND_ODD = ((4, 2, 4, 2, 2, 4), (4, 6, 2, 2, 4, 2), (5, 3, 3, 5, 3, 3), (3, 7, 5, 3, 3, 5))
 
 
 @dataclass(frozen=True)

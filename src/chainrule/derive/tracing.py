@@ -56,11 +56,15 @@ class Trace:
 
 @dataclass
 class Loops:
-    """That loops over elements are re-rolled; where nodes were made, if that is to be known."""
+    """That loops over elements are re-rolled; where nodes were made, if that is to be known.
+
+    ``unrolled`` is filled with the result as it was before.
+    """
 
     arrays: bool = True
     counting: bool = True
     lines: dict[Node, str] | None = None
+    unrolled: Node | None = None
 
 
 def trace(
@@ -106,6 +110,7 @@ def trace(
                 (leaf, array) for key, (array, leaf) in session.captured.items() if key not in known
             ]
             if loops is not None:
+                loops.unrolled = output
                 output, locals_ = _rolled(output, locals_, captured)
             arriving = None
             if kind == "gradients" and output.shape:

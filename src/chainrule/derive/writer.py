@@ -16,6 +16,7 @@ from ..expr.nodes import Call, Leaf, Map, Node, Term
 from ..expr.walk import topological
 from ..formula.adjoints import is_adjoint_name
 from ..formula.algebra import Algebra
+from ..formula.composing import is_whole
 from ..formula.costs import flops, size
 from ..formula.derivation import (
     Convention,
@@ -48,8 +49,8 @@ from ..formula.writing import latex_name
 from ..jacobian.structure import structure_of
 from .checking import POOLS, Checker
 from .emission import check_emitted, program_of
+from .loops import EVEN_AND_ODD, LoopPlan
 from .loops import POOLS as LOOP_POOLS
-from .loops import LoopPlan
 from .nested import Closed, closed_form, differentiated
 from .signature import Signature, function_name
 from .small import write_small_case
@@ -66,6 +67,7 @@ class Options:
     layout: Layout = "numerator"
     convention: Convention = "column"
     check: bool = True
+    conditions: bool = True  # on sizes: sought for loops, too
 
     @property
     def said(self) -> str:
@@ -437,6 +439,8 @@ class Writer:
     def checker(self) -> Checker:
         """Compares what is written with numbers."""
         pools = POOLS if self.loops is None else LOOP_POOLS
+        if self.loops is not None and not all(map(is_whole, self.value.shape)):
+            pools = EVEN_AND_ODD
         partly = getattr(self.signature.function, "partly", False)
         return Checker(self.signature, self.symbols, self.captured, self.derivation, pools, partly)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from ..formula.conditions import compares_names
 from ..formula.symbolic import FormulaError
 from ..simplify.reroll import PatternError
 from ..trace.session import ManyElements
+from .carried import carried_name, chains
 from .loops import PLANS, LoopError, LoopPlan, rebound, refers_to_arrays
 from .signature import function_name, wanted_leaves
 from .tracing import Loops, trace
@@ -77,8 +79,7 @@ def _written(signature: Signature, wrt: str | Sequence[str] | None, options: Opt
             return writer
         if isinstance(failed, ValueError) and str(failed).startswith("setting an array element"):
             raise error from None  # y = np.zeros(…) was meant
-        unrolled = failed is None or isinstance(failed, FormulaError | ValueError)
-        if unrolled and isinstance(error, LoopError) and error.elements:
+        if isinstance(error, LoopError) and error.elements and _says_more(error, failed):
             raise error from None
         raise failed or error from None
     if writer is not None and _length(writer) <= _length(other):
@@ -86,12 +87,23 @@ def _written(signature: Signature, wrt: str | Sequence[str] | None, options: Opt
     return other
 
 
+def _says_more(error: LoopError, failed: Exception | None) -> bool:
+    """Whether what stands in the way of loops is what the user wants to know."""
+    if isinstance(failed, TraceError):  # math.sqrt(s), or a branch, that loops can be traced with
+        return str(failed).partition("\n")[0] != str(error).partition("\n")[0]
+    return failed is None or isinstance(failed, FormulaError | ValueError)
+
+
 def _finished(writer: Writer) -> Writer:
     derivation = writer.write()
     if writer.options.check:
         derivation.check()
-    elif writer.loops is None:
-        derivation.condition = writer.checker().condition()
+        return writer
+    checker = writer.checker()
+    if writer.loops is not None:
+        checker.value(writer.value)  # its extents are guesses from two small sizes
+    if writer.loops is None or writer.options.conditions:
+        derivation.condition = checker.condition()
     return writer
 
 
@@ -143,7 +155,24 @@ def _explained(
     """The error with the user's line, found by tracing once more."""
     elements = 0
     where = ""
-    for sizes in plan.sizes(signature.names):
+    name = function_name(signature.function)
+    lengths: list[dict[str, int]] = []
+    pair = plan.sizes(signature.names)
+    for sizes in pair:
+        loops = Loops(plan.arrays, plan.counting, {})
+        with suppress(PatternError, TypeError, ValueError, IndexError):
+            trace(signature, sizes, wanted, "gradients", loops)
+        if loops.unrolled is not None and loops.lines is not None:
+            lengths.append(chains([loops.unrolled], loops.lines))
+    if len(lengths) == 2 and not isinstance(error, TraceError):
+        longer = {n: k for n, k in lengths[1].items() if 1 < lengths[0].get(n, 0) < k}
+        if longer:
+            line = max(longer, key=lambda n: longer[n])
+            return LoopError(
+                f"{name} is no tensor expression: it carries {carried_name(line)} from step to "
+                f"step of a loop over a named extent\n  at {line}\n  instead: {_RECURSION}"
+            )
+    for sizes in pair:
         loops = Loops(plan.arrays, plan.counting, {})
         try:
             again = trace(signature, sizes, wanted, "gradients", loops)
@@ -158,12 +187,15 @@ def _explained(
             continue
     if isinstance(error, TraceError):
         return LoopError(str(error), elements)
-    name = function_name(signature.function)
     return LoopError(
         f"{name} is no tensor expression: {error}{where}\n  instead: {_INSTEAD}", elements
     )
 
 
+_RECURSION = (
+    "write the loop with chainrule.scan, for derivatives by numbers, or give its length as a "
+    "number: its steps are written out then"
+)
 _INSTEAD = (
     "index with loop counters, sums of them and constants (x[i, k], x[i + b], x[2 * i]); where a "
     "loop carries a value from step to step, give its length as a number or write it with "

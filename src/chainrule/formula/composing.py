@@ -34,6 +34,7 @@ __all__ = [
     "hadamard",
     "inverse",
     "is_reciprocal",
+    "is_whole",
     "multiply",
     "scaled",
     "transpose",
@@ -165,7 +166,7 @@ def _is_integer(value: Extent) -> bool:
     return isinstance(number, Fraction) and number.denominator == 1
 
 
-def _is_whole(value: Extent) -> bool:
+def is_whole(value: Extent) -> bool:
     """Whether a number is whole: an integer, or whole multiples of products of extents."""
     return len(value.bottom) == 1 and all(
         isinstance(c, Fraction)
@@ -182,7 +183,7 @@ def coefficient(coefs: list[Extent]) -> Extent:
     best = min(coefs, key=lambda c: abs(float(c.number)) if c.number is not None else 1e300)
     for candidate in (best, coefs[0]):
         ratios = [c / candidate for c in coefs]
-        if all(map(_is_whole, ratios)):
+        if all(map(is_whole, ratios)):
             negative = all(r.negative for r in ratios)
             positive = all(not r.negative for r in ratios)
             if negative or (candidate.negative and not positive):

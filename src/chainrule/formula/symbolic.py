@@ -127,6 +127,9 @@ def solve(x: float, y: float, first: Mapping[str, int], second: Mapping[str, int
     if type(x) is type(y) is int and (found := _whole(x, y, names, first, second)) is not None:
         return found
     valued = _valued(tuple(first.items()), tuple(second.items()))
+    simple = _simple(x, y, names, valued)
+    if simple is not None:
+        return simple
     loose: Extent | None = None
     for mono, u, v in valued:
         factor = x / u
@@ -162,6 +165,34 @@ def _whole(
 
 
 Valued: TypeAlias = "Sequence[tuple[Extent, float, float]]"
+
+
+_SMALL_NUMBERS = (1, 2, Fraction(1, 2), 4, Fraction(1, 4))
+
+
+def _simple(x: float, y: float, names: Sequence[str], valued: Valued) -> Extent | None:
+    """``n``, ``1/n``, ``2 n m``; ``n + 1``, ``2 n − 1``, ``(n − 1)/2`` and their reciprocals.
+
+    At small sizes other expressions have the same values: 1/3 and 1/9 at 4 and 10 are 1/(n − 1).
+    """
+    for mono, u, v in valued:
+        for number in _SMALL_NUMBERS:
+            for sign in (1, -1):
+                factor = sign * float(number)
+                if _near(factor * u, x) and _near(factor * v, y):
+                    return mono * number * sign
+    singles = [entry for entry in valued if str(entry[0]) in names]
+    for a, b, power in ((x, y, 1), (1 / x if x else 0.0, 1 / y if y else 0.0, -1)):
+        for mono, u, v in singles:
+            for number in _SMALL_NUMBERS[:3]:
+                for sign in (1, -1):
+                    slope = sign * float(number)
+                    shift = a - slope * u
+                    whole = round(2 * shift)
+                    near = abs(2 * shift - whole) < 1e-9 and abs(whole) <= 4
+                    if near and _near(slope * v + whole / 2, b):
+                        return (mono * number * sign + Fraction(whole, 2)) ** power
+    return None
 
 
 def _affine(

@@ -7,6 +7,7 @@ them replaces the cell's expression.  Nothing is ever mutated outside the trace.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -32,6 +33,12 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 UFUNCS: dict[Any, Callable[..., Any]] = {}
 METHODS: dict[str, Callable[..., Any] | property] = {}
 OPERATORS: dict[str, Callable[..., Any]] = {}
+
+
+#: what NumPy calls functions of ``math`` that it has under another name
+_TWINS = {"pow": "power", "fabs": "abs", "atan2": "arctan2"} | {
+    f"a{name}": f"arc{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")
+}
 
 
 class _Cell:
@@ -276,6 +283,16 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         )
 
     def __float__(self) -> float:
+        called = re.search(r"\bmath\.(\w+)\(", user_line())
+        if called is not None:
+            name = called.group(1)
+            twin = _TWINS.get(name, name)
+            raise TraceError(
+                located(
+                    f"math.{name} takes plain numbers only, and this one is traced",
+                    f"use np.{twin}" if hasattr(np, twin) else "use a function of NumPy or SciPy",
+                )
+            )
         self._no_number(
             "float()",
             "leave float() out: a 0-d array computes like a number; use np.sin(x) for math.sin(x), "

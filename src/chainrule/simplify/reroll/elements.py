@@ -142,6 +142,12 @@ class Elements:
         assert isinstance(node, Call)
         if node.op in ("amax", "amin", "prod"):
             return self._reduction(node)
+        if node.op == "last_writer":
+            raise PatternError(
+                "an element is written at an index that is looked up (h[b[i]] += …); "
+                "np.add.at(h, b, …) adds at all of them",
+                [node],
+            )
         raise PatternError(
             f"{node.op} is applied to an array that is computed element by element", [node]
         )

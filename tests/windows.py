@@ -1,0 +1,64 @@
+"""Functions of windows and of steps, written element by element."""
+
+import math
+
+import numpy as np
+
+
+def strided(x, w):
+    y = np.zeros((len(x) - len(w)) // 2 + 1)
+    for i in range(len(y)):
+        for k in range(len(w)):
+            y[i] += x[2 * i + k] * w[k]
+    return y
+
+
+def average_pool(x):
+    y = np.zeros((x.shape[0] // 2, x.shape[1] // 2))
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            for a in range(2):
+                for b in range(2):
+                    y[i, j] += x[2 * i + a, 2 * j + b] / 4
+    return y
+
+
+def max_pool(x):
+    y = np.zeros((x.shape[0] // 2, x.shape[1] // 2))
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            a, b = 2 * i, 2 * j
+            y[i, j] = max(x[a, b], x[a, b + 1], x[a + 1, b], x[a + 1, b + 1])
+    return y
+
+
+def recurrent(W, U, x, h):
+    for t in range(len(x)):
+        h = np.tanh(W @ h + U @ x[t])
+    return h
+
+
+def smoothed(x):
+    s = x[0]
+    for t in range(1, len(x)):
+        s = 0.9 * s + 0.1 * x[t]
+    return s
+
+
+def counts(w, bins):
+    h = np.zeros(4)
+    for i in range(len(w)):
+        h[bins[i]] += w[i]
+    return h
+
+
+def branching(x):
+    y = np.zeros(len(x))
+    for i in range(len(x)):
+        if x[i] > 0:
+            y[i] = math.sqrt(x[i])
+    return y
+
+
+def arcs(x):
+    return sum(math.asin(v) for v in x)
