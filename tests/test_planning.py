@@ -17,6 +17,7 @@ from chainrule.chain.elimination import Linearized, eliminate
 from chainrule.chain.network import forward_network, reverse_network
 from chainrule.chain.orders import Counting, Problem, search
 from chainrule.expr.ops import OPS
+from chainrule.lower import plan as planning
 from chainrule.lower.costs import cost_of
 from chainrule.lower.numpy_backend import NumpyProgram
 from chainrule.lower.plan import make_plan
@@ -433,3 +434,25 @@ def test_published_counts(number, monkeypatch):
     graph = bench.linearized(f, arguments)
     shared = Problem([dict.fromkeys(r, True) for r in graph.into], graph.inner, Counting())
     assert search(shared, 20_000)["best"].cost <= found["best"].cost
+
+
+def test_elementwise_terms_take_the_short_way_to_the_same_steps(monkeypatch):
+    def f(x, y):
+        z = 2.5 * x * y - 3 * np.sin(x) * np.int64(2) * y
+        return np.sum(z * np.where(x > 0, y, z)) + np.sum(x @ y.T) + np.sum(x[0] * y)
+
+    x = np.linspace(-1, 1, 12).reshape(3, 4)
+    for a, b in ((x, x + 1), (x.astype(np.float32), x.astype(np.float32)), (x, x * 1j)):
+
+        def real(a, b):
+            return np.real(f(a, b))
+
+        step = cr.compile(cr.value_and_grad(real, argnums=0), backend="numpy")
+        step(a, b)
+        ((path,),) = step._entries.values()
+        short = make_plan(path.outs.nodes)
+        with monkeypatch.context() as patch:
+            patch.setattr(planning, "elementwise", lambda *_: None)
+            general = make_plan(path.outs.nodes)
+        assert repr(short.steps) == repr(general.steps)
+        assert short.outputs == general.outputs

@@ -17,7 +17,7 @@ from ..expr.walk import topological
 from .access import write, writes_part
 from .emitter import Emitter
 from .flops import call_flops
-from .product import product
+from .product import elementwise, product
 from .steps import CallStep, Combine, Elementwise, Plan, Ref, ViewOp
 
 __all__ = ["make_plan"]
@@ -86,6 +86,9 @@ class _Planner(Emitter):
 
     def _lower(self, node: Node) -> int:
         if isinstance(node, Term):
+            found = elementwise(self, node)
+            if found is not None:
+                return found
             value, labels = product(self, node, node.coef)
             return write(self, node, value, labels, None)
         if isinstance(node, Sum):

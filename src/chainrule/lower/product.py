@@ -14,10 +14,33 @@ from .access import guarded_by_writing, labels_in, read
 from .emitter import Emitter, Labels, Operand, promoted
 from .steps import Contract, Cumulate
 
-__all__ = ["product"]
+__all__ = ["elementwise", "product"]
 
 _BOOL = np.dtype(bool)
 _COUNT = np.dtype(np.int64)
+
+
+def elementwise(e: Emitter, node: Term) -> int | None:
+    """The value of a term that only multiplies one or two nodes of its own shape and dtype.
+
+    None for others: :func:`product` emits the same steps for these, in ten times the time.
+    """
+    factors, shape = node.factors, node.shape
+    labels = tuple(range(len(shape)))
+    if node.out != labels or node.extents != shape or node.constraints or node.dtype == _BOOL:
+        return None
+    if not 0 < len(factors) <= 2:
+        return None
+    for factor, subs in factors:
+        if subs != labels or factor.dtype != node.dtype or factor.shape != shape:
+            return None
+    value = e.value_of(factors[0][0])
+    if node.coef != 1:
+        value = e.scale(value, node.coef)
+    if len(factors) == 2:
+        other = e.value_of(factors[1][0])
+        value = e.binary("multiply", value, other, shape, promoted(e.dtype(value), node.dtype))
+    return e.cast(value, node.dtype)
 
 
 def product(e: Emitter, node: Term, coef: Scalar) -> Operand:
