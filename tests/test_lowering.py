@@ -227,3 +227,18 @@ def test_a_part_that_hangs_over_is_added_to_what_is_there():
     J = cr.jacobian(f)(np.ones((3, 2)))
     columns = [J @ e for e in np.eye(6).reshape(6, 3, 2)]
     np.testing.assert_array_equal(np.asarray(J), np.stack(columns, -1).reshape(12, 3, 2))
+
+
+@pytest.mark.parametrize("value", [3.0, 0.0])
+def test_arguments_that_are_python_numbers(value):
+    """They are not subscripted, and dividing by 0 gives infinity as NumPy's do."""
+
+    def f(x):
+        return x * 0.5, 1 / x, np.deg2rad(x)
+
+    compiled = cr.compile(f, backend="numpy")
+    with np.errstate(all="ignore"):
+        found = compiled(value)
+        wanted = f(np.float64(value))
+    np.testing.assert_equal(np.array(found), np.array(wanted))
+    assert all(isinstance(one, np.float64) for one in found)

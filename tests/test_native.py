@@ -546,3 +546,34 @@ def test_operands_give_their_memory_to_results():
         assert sum(size >= 40_000 for size in sizes) == count
         for a, b in zip(np.atleast_2d(found), np.atleast_2d(f(x)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(1,), (2,), (50,), (7, 5), (3, 1, 9)])
+def test_cumulative_sums_run_row_after_row(shape, dtype):
+    x = RNG.normal(size=shape).astype(dtype)
+    for axis in range(len(shape)):
+
+        def f(x, axis=axis):
+            y, back = cr.vjp(lambda x: np.cumsum(np.sin(x), axis=axis), x)
+            return y, back(np.cos(y))[0], np.cumsum(x[::-1], axis=axis)
+
+        native = cr.compile(f, backend="native")
+        for one, other in zip(native(x), cr.compile(f, backend="numpy")(x), strict=True):
+            limit = 2e-5 if dtype == np.float32 else 1e-13
+            np.testing.assert_allclose(one, other, rtol=limit, atol=limit * np.abs(other).max())
+        assert native.report() == ["native"]
+
+
+def test_functions_without_native_form_are_called_back():
+    """One of them does not send the whole program to NumPy."""
+    x = np.linspace(0.5, 2, 12).reshape(3, 4)
+    counts = np.arange(4)
+
+    def f(x):
+        return np.sum(
+            special.gammaln(x + counts) * np.sinc(x) - special.polygamma(2, x).T[:1].sum()
+        )
+
+    found = agree(cr.value_and_grad(f), x)
+    assert found(x)[1].dtype == np.float64

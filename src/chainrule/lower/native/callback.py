@@ -5,11 +5,10 @@ Their operands and results live in the program's own memory, under arrays that a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..calls import CALL_KERNELS
 from .layout import Access, Array
 
 __all__ = ["Callback"]
@@ -17,10 +16,9 @@ __all__ = ["Callback"]
 
 @dataclass(eq=False, slots=True)
 class Callback:
-    """A call (:mod:`chainrule.expr.calls`) on arrays; ``outputs`` are the results that are used."""
+    """A function of arrays that gives several; ``outputs`` are the results that are used."""
 
-    op: str
-    params: tuple[Any, ...]
+    kernel: Callable[..., Sequence[Any]]
     inputs: list[Array]
     outputs: dict[int, Array] = field(default_factory=dict)
 
@@ -31,13 +29,12 @@ class Callback:
 
     def bound(self, view: Callable[[Array], Any]) -> Callable[[], None]:
         """What the program calls, over the arrays that ``view`` makes."""
-        kernel = CALL_KERNELS[self.op]
+        kernel = self.kernel
         inputs = [view(a) for a in self.inputs]
         outputs = [(index, view(a)) for index, a in self.outputs.items()]
-        params = self.params
 
         def run() -> None:
-            results = kernel(*inputs, *params)
+            results = kernel(*inputs)
             for index, target in outputs:
                 target[...] = results[index]
 

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from ...expr.calls import BODIED
+from ..calls import CALL_KERNELS
+from ..elementwise import ELEMENTWISE
 from ..steps import (
     CallStep,
     Combine,
+    Cumulate,
     Elementwise,
     Fill,
     Place,
@@ -37,7 +40,7 @@ from .fusion import Item
 from .indices import Indices
 from .layout import DTYPES, Array, Buffer, Unsupported, contiguous_strides, kind_of
 from .nest import Apply, Constant, How, Load, Nest, Store
-from .scalar import COMPARISONS, LOGICAL
+from .scalar import COMPARISONS, LOGICAL, has_form
 
 __all__ = ["Item", "Lowered", "lower"]
 
@@ -140,8 +143,6 @@ class _Lowering(Indices, Contractions, Bodies):
     def _elementwise(self, step: Elementwise) -> None:
         op, args = step.op, step.args
         kind = kind_of(step.dtype)
-        if step.params and op != "astype":
-            raise Unsupported(f"elementwise {op}")
         if op == "astype":
             kinds = [kind]
         elif op in COMPARISONS:
@@ -154,6 +155,9 @@ class _Lowering(Indices, Contractions, Bodies):
             kinds = [self._common(args)] * len(args)
         else:
             kinds = [kind] * len(args)
+        if (step.params and op != "astype") or not has_form(op, kinds[-1]):
+            self._ufunc(step)
+            return
         arrays, nodes = self._operands(args, kinds)
         shape = np.broadcast_shapes(*(a.shape for a in arrays))
 
@@ -166,6 +170,20 @@ class _Lowering(Indices, Contractions, Bodies):
             return nest.add(Apply(op, tuple(made), kind))
 
         self.arrays[step.target] = self._pointwise(shape, kind, arrays, compute)
+
+    def _ufunc(self, step: Elementwise) -> None:
+        """An elementwise function that NumPy or SciPy runs."""
+        function = ELEMENTWISE[step.op]
+        given = step.args
+
+        def kernel(*arrays: Any) -> tuple[Any]:
+            stream = iter(arrays)
+            values = [next(stream) if isinstance(a, Ref) else a for a in given]
+            with np.errstate(all="ignore"):
+                return (function(*values, *step.params),)
+
+        item = self._called(kernel, [self.arrays[a.value] for a in given if isinstance(a, Ref)])
+        self.arrays[step.target] = self._result(item, 0, step.target)
 
     def _combine(self, step: Combine) -> None:
         kind = kind_of(step.dtype)
@@ -252,6 +270,60 @@ class _Lowering(Indices, Contractions, Bodies):
             raise Unsupported("sums in another dtype")
         self.arrays[step.target] = self._fold(array, step.axes, "sum")
 
+    def _cumulate(self, step: Cumulate) -> None:
+        """The first row, then each from the one before."""
+        array, axis = self.arrays[step.inputs[0]], step.axis
+        target = self._fresh(array.shape, kind_of(step.dtype))
+        order = (axis, *(i for i in range(len(array.shape)) if i != axis))
+        source, into = (
+            self._viewed(a, [ViewOp("transpose", order)], copies=False) for a in (array, target)
+        )
+        if step.reverse:
+            turn = [ViewOp("index", (slice(None, None, -1),))]
+            source, into = (self._viewed(a, turn, copies=False) for a in (source, into))
+
+        def rows(a: Array, start: int, stop: int) -> Array:
+            return self._viewed(a, [ViewOp("index", (slice(start, stop),))], copies=False)
+
+        n = into.shape[0]
+        for start in range(min(n, 2)):
+            wanted = rows(into, start, n if start else 1)
+            number = self._append(Nest(tuple(e for e in wanted.shape if e != 1)))
+            nest = self.items[number]
+            assert isinstance(nest, Nest)
+            nest.serial = bool(start)
+            nest.inner = any(e != 1 for e in wanted.shape[1:])
+            one = self._load(number, rows(source, start, n if start else 1), wanted.shape)
+            node = converted(nest, one, array.kind, target.kind)
+            if start:
+                before = rows(into, 0, n - 1).access(wanted.shape)
+                node = nest.add(
+                    Apply("add", (nest.add(Load(before, target.kind)), node), target.kind)
+                )
+            self._changed(number, target)
+            nest.sinks.append(Store(node, wanted.access(wanted.shape)))
+        self.arrays[step.target] = target
+
+    def _called(self, kernel: Callable[..., Sequence[Any]], arrays: Sequence[Array]) -> Callback:
+        """A function of NumPy's that is called back."""
+        # arrays of the program's own memory: arguments lie elsewhere at every call
+        own = [a if a.buffer.role == "temp" else self._copy(a) for a in arrays]
+        item = Callback(kernel, own)
+        self._append(item)
+        self.read.update(a.buffer for a in own)
+        self.pinned.update(a.buffer for a in own)
+        return item
+
+    def _result(self, item: Callback, index: int, target: int) -> Array:
+        """A result of what is called back."""
+        found = item.outputs.get(index)
+        if found is None:
+            value = self.plan.values[target]
+            found = item.outputs[index] = self._fresh(value.shape, kind_of(value.dtype))
+            self.pinned.add(found.buffer)
+            self.written[found.buffer] = self.items.index(item)
+        return found
+
     def _callstep(self, step: CallStep) -> None:
         if step.op == "item":
             self._item(step)
@@ -267,13 +339,8 @@ class _Lowering(Indices, Contractions, Bodies):
             with suppress(Unsupported):  # NumPy runs it
                 self.calls[step.target] = self._bodied(step)
                 return
-        # arrays of the program's own memory: arguments lie elsewhere at every call
-        own = [a if a.buffer.role == "temp" else self._copy(a) for a in arrays]
-        item = Callback(step.op, step.params, own)
-        self._append(item)
-        self.read.update(a.buffer for a in own)
-        self.pinned.update(a.buffer for a in own)
-        self.calls[step.target] = item
+        kernel, params = CALL_KERNELS[step.op], step.params
+        self.calls[step.target] = self._called(lambda *args: kernel(*args, *params), arrays)
 
     def _item(self, step: CallStep) -> None:
         """One result of a call."""
@@ -281,14 +348,7 @@ class _Lowering(Indices, Contractions, Bodies):
         if isinstance(made, dict):
             self.arrays[step.target] = made[step.index]
             return
-        found = made.outputs.get(step.index)
-        if found is None:
-            value = self.plan.values[step.target]
-            found = self._fresh(value.shape, kind_of(value.dtype))
-            made.outputs[step.index] = found
-            self.pinned.add(found.buffer)
-            self.written[found.buffer] = self.items.index(made)
-        self.arrays[step.target] = found
+        self.arrays[step.target] = self._result(made, step.index, step.target)
 
     # -- results ------------------------------------------------------------------------------
     def _outputs(self, role: str) -> list[Array]:

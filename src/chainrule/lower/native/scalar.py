@@ -10,7 +10,7 @@ from .layout import Unsupported
 from .powers import power
 from .vmath import VECTOR_FUNCTIONS
 
-__all__ = ["COMPARISONS", "LIBRARY", "LOGICAL", "apply"]
+__all__ = ["COMPARISONS", "LIBRARY", "LOGICAL", "apply", "has_form"]
 
 COMPARISONS = {
     "equal": ("oeq", "eq"),
@@ -176,6 +176,17 @@ _DIVISIONS = {"floor_divide": _floor_divide, "remainder": _remainder}
 _WHOLE = frozenset(
     ["square", "negative", "abs", "sign", "multiply", "maximum", "minimum", "conj", "real", "stop"]
 )
+
+
+def has_form(op: str, kind: str) -> bool:
+    """Whether ``op`` of operands of this kind is written as machine code."""
+    if op in COMPARISONS or op in LOGICAL or op in ("astype", "where"):
+        return True
+    if kind == "i1":
+        return op in ("multiply", "stop", "conj", "real")
+    if kind == "i64":
+        return op in _DIVISIONS or op in _WHOLE
+    return any(op in table for table in (_UNARY, _BINARY, _ROUNDING, LIBRARY))
 
 
 def apply(c: Code, op: str, args: list[V]) -> V:
