@@ -13,9 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["Promotion", "settle"]
+__all__ = ["UNCALLED", "Promotion", "settle"]
 
 T = TypeVar("T")
+
+#: Why there is no native code yet where nothing stands in its way.
+UNCALLED = "not called often enough yet"
 
 
 class _Worker:
@@ -111,7 +114,7 @@ class Promotion(Generic[T]):
         self._build: Callable[[], T] | None = build
         self._left = calls
         self.made: T | None = None
-        self.reason = "not called often enough yet"
+        self.reason = UNCALLED
 
     def tick(self) -> None:
         """Count a call; the last one that is waited for starts the work."""

@@ -218,7 +218,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
             if implementation is None:
                 unsupported(f"numpy.{ufunc.__name__}.{method}")
             result = implementation(*inputs, **kwargs)
-        return result if out is None else _into(out, result)
+        return result if out is None else write_out(out, result)
 
     def __array_function__(
         self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -229,7 +229,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
             unsupported(name)
         out = kwargs.pop("out", None)
         result = implementation(*args, **kwargs)
-        return result if out is None else _into(out, result)
+        return result if out is None else write_out(out, result)
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         caller = scipy_caller()
@@ -424,7 +424,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _into(out: Any, result: Any) -> Any:
+def write_out(out: Any, result: Any) -> Any:
     outs = out if isinstance(out, tuple) else (out,)
     results = result if isinstance(result, tuple) else (result,)
     for target, value in zip(outs, results, strict=True):

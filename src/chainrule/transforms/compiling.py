@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +24,13 @@ from ..lower.libraries import (
 )
 from ..lower.native.engine import available
 from ..lower.run import Cache, Program, program_for
-from ..lower.tiers import Promotion
+from ..lower.tiers import UNCALLED, Promotion
 from ..trace.array import TracedArray, traced
 from ..trace.session import Guard
+from .buffers import donated, targets_given, targets_of, traced_into, written
 from .core import Outputs, level, outputs
 from .fastroad import NoRoad, native_function
-from .first import _name
+from .first import Argnums, _name, positions
 from .trees import flatten, unflatten
 
 __all__ = ["Compiled", "compile"]
@@ -37,6 +39,7 @@ BACKENDS = ("numpy", "native", *LIBRARIES)
 MAX_PATHS = 64
 #: Calls of one path after which it becomes native code.
 HOT = 2
+_NOT_GIVEN: Any = object()
 
 
 @dataclass(slots=True)
@@ -48,26 +51,31 @@ class _Path:
     program: Program
     runs: Callable[..., tuple[Any, ...]]
     sources: list[tuple[bool, Any]]  # one entry a program input: (is argument, position or array)
+    given: dict[int, int]  # positions of donated arrays, and which results they become
     promotion: Promotion[Any] | None = None
+    into: Promotion[Any] | None = None  # where results are written into arrays of the caller's
     direct: bool = True  # native code takes the arguments as they come
 
-    def native(self, flat: list[Any], spec: Any) -> Any:
+    def native(self, flat: list[Any], spec: Any, into: bool = False) -> Any:
         """Native code for the arguments as they come, or else for the program's inputs."""
         self.direct = not self.guards
         if self.direct:
             try:
-                return native_function(self.program, self.sources, flat, spec, self.outs)
+                return native_function(
+                    self.program, self.sources, flat, spec, self.outs, into, self.given
+                )
             except NoRoad:
                 self.direct = False
         return self.program.native()
 
     def report(self) -> str:
         """What runs the program."""
-        if self.promotion is None:
+        ways = [way for way in (self.promotion, self.into) if way is not None]
+        if not ways:
             return 'numpy: backend="numpy"'
-        if self.promotion.made is not None or self.program.promotion.made is not None:
+        if any(way.made is not None for way in (*ways, self.program.promotion)):
             return "native"
-        return f"numpy: {self.promotion.reason}"
+        return f"numpy: {next((w.reason for w in ways if w.reason != UNCALLED), UNCALLED)}"
 
     def run(self, flat: list[Any]) -> list[Any]:
         values = [flat[source] if given else source for given, source in self.sources]
@@ -77,7 +85,9 @@ class _Path:
             return list(self.runs(*values))
 
 
-def compile(f: Callable[..., Any], backend: str | None = None) -> Compiled:
+def compile(
+    f: Callable[..., Any], backend: str | None = None, donate_argnums: Argnums = ()
+) -> Compiled:
     """A function whose programs are kept: the second call with like arguments traces nothing.
 
     Programs are kept by the arguments' tree, shapes and dtypes, by the values of arguments that
@@ -99,13 +109,31 @@ def compile(f: Callable[..., Any], backend: str | None = None) -> Compiled:
     are, too.  Inside of ``jax.jit`` the program is part of that trace.  Matrices that NumPy refuses
     (singular, not positive definite) give NaN in JAX.
 
+    ``g(x, out=buffer)`` writes the results into given arrays (a tree like the result's, of arrays
+    in C order of its shapes and dtypes; ``np.empty(())`` for a scalar) and returns them: nothing is
+    allocated.  They may overlap the arguments.  Where ``f`` has a parameter ``out`` itself, it
+    gets it.
+
+    ``donate_argnums``: the number(s) of arguments that are given up, such as the parameters of an
+    optimizer's step.  Each array of the result is written into the first donated array of its shape
+    and dtype, which is returned in its place: the old values are gone.
+
     Raises ValueError for an unknown backend, ImportError where a backend is not installed (it
-    names the extra), NotImplementedError for a function that a library does not have.
+    names the extra), NotImplementedError for a function that a library does not have.  With
+    ``out=`` TypeError for another structure or dtype, ValueError for another shape and for arrays
+    that are read-only, not in C order or share memory, all before anything is written.
 
     >>> import numpy as np, chainrule as cr
-    >>> step = cr.compile(cr.grad(lambda x: np.sum(x**2)))
-    >>> step(np.array([1.0, 2.0]))
+    >>> slope = cr.compile(cr.grad(lambda x: np.sum(x**2)))
+    >>> slope(np.array([1.0, 2.0]))
     array([2., 4.])
+    >>> buffer = np.empty(2)
+    >>> slope(np.array([3.0, 4.0]), out=buffer) is buffer, buffer
+    (True, array([6., 8.]))
+    >>> step = cr.compile(lambda p, g: p - 0.5 * g, donate_argnums=0)
+    >>> p = np.array([1.0, 2.0])
+    >>> step(p, np.ones(2)) is p, p
+    (True, array([0.5, 1.5]))
     """
     if backend is not None and backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: this version has {', '.join(BACKENDS)}")
@@ -114,22 +142,26 @@ def compile(f: Callable[..., Any], backend: str | None = None) -> Compiled:
     )
     if reason is not None:
         raise ImportError(f'backend "{backend}": {reason}')
-    return Compiled(f, backend)
+    return Compiled(f, backend, donate_argnums)
 
 
 class Compiled:
     """The result of :func:`compile`; call it like the function.  ``clear()`` forgets programs."""
 
-    def __init__(self, f: Callable[..., Any], backend: str | None = None) -> None:
+    def __init__(
+        self, f: Callable[..., Any], backend: str | None = None, donate_argnums: Argnums = ()
+    ) -> None:
         functools.update_wrapper(self, f)
         self._f = f
         self._backend = backend
+        self._donate = donate_argnums
         self._entries: Cache[Any, list[_Path]] = Cache(256)
         self._fast: Callable[..., Any] | None = None
+        self._fast_into: Callable[..., Any] | None = None
 
     def clear(self) -> None:
         """Forget all programs of this function."""
-        self._fast = None
+        self._fast = self._fast_into = None
         self._entries.clear()
 
     def report(self) -> list[str]:
@@ -145,14 +177,32 @@ class Compiled:
             return [self._backend for paths in self._entries.values() for _ in paths]
         return [path.report() for paths in self._entries.values() for path in paths]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._fast is not None and not kwargs and not debugging():
-            found = self._fast(*args)
+    def __call__(self, *args: Any, out: Any = _NOT_GIVEN, **kwargs: Any) -> Any:
+        if out is _NOT_GIVEN:
+            if self._fast is not None and not kwargs and not debugging():
+                found = self._fast(*args)
+                if found is not None:
+                    return found
+            return self._general(args, kwargs, None)
+        if self._fast_into is not None and not kwargs and not debugging():
+            found = self._fast_into(*args, out)
             if found is not None:
                 return found
-        return self._general(args, kwargs)
+        if self._has_own_out:
+            return self._general(args, {**kwargs, "out": out}, None)
+        return self._general(args, kwargs, out)
 
-    def _general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    @functools.cached_property
+    def _has_own_out(self) -> bool:
+        """Whether ``out=`` is a parameter of the function (NumPy's own do not matter)."""
+        if isinstance(self._f, np.ufunc) or str(self._f.__module__).split(".")[0] == "numpy":
+            return False
+        try:
+            return "out" in inspect.signature(self._f).parameters
+        except (TypeError, ValueError):
+            return False
+
+    def _general(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         flat, spec = flatten((args, kwargs))
         key_parts: list[Any] = [spec]
         for value in flat:
@@ -162,7 +212,8 @@ class Compiled:
             elif kind is float or kind is complex:
                 key_parts.append(kind)
             elif isinstance(value, TracedArray):
-                return self._f(*args, **kwargs)  # inside another trace: nothing to keep here
+                result = self._f(*args, **kwargs)  # inside another trace: nothing to keep here
+                return result if out is None else traced_into(out, result)
             elif isinstance(value, np.generic | np.ndarray):
                 key_parts.append((value.shape, value.dtype))
             elif self._backend in LIBRARIES and is_foreign(value):
@@ -175,7 +226,7 @@ class Compiled:
             paths = []
             self._entries.put(key, paths)
         for path in paths:
-            found = self._native(path, args, kwargs) or _try(path, flat)
+            found = self._run(path, flat, spec, args, kwargs, out)
             if found is not None:
                 return found[0]
         if len(paths) >= MAX_PATHS:
@@ -186,15 +237,51 @@ class Compiled:
             )
         path = self._trace(flat, spec)
         paths.insert(0, path)
-        found = self._native(path, args, kwargs) or _try(path, flat)
+        found = self._run(path, flat, spec, args, kwargs, out)
         assert found is not None, "a fresh trace contradicts its own branches"
         return found[0]
 
+    def _run(
+        self,
+        path: _Path,
+        flat: list[Any],
+        spec: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        out: Any,
+    ) -> tuple[Any] | None:
+        """The path's result; None if a branch goes another way."""
+        found = self._native(path, args, kwargs, out)
+        if found is not None:
+            return found
+
+        def targets() -> list[Any]:
+            if out is not None:
+                return targets_of(out, path.outs)
+            return targets_given(flat, spec, path.given, len(path.outs.nodes))
+
+        wanted = out is not None or bool(path.given)
+        arrays = targets() if wanted and not path.guards else None
+        if out is not None and not path.given and not any(path.outs.plain):
+            # memory that overlaps: the results are copied
+            fresh = self._native(path, args, kwargs, None)
+            if fresh is not None:
+                written(flatten(fresh[0])[0], arrays or [])
+                return (out,)
+        values = _try(path, flat)
+        if values is None:
+            return None
+        if wanted:
+            values = written(values, targets() if arrays is None else arrays)
+        if out is not None and not any(path.outs.plain):
+            return (out,)
+        return (path.outs.rebuild(values),)
+
     def _native(
-        self, path: _Path, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, path: _Path, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
     ) -> tuple[Any] | None:
         """The path's result by its native function, where there is one (yet)."""
-        promotion = path.promotion
+        promotion = path.promotion if out is None else path.into
         if promotion is None or debugging():
             return None
         if promotion.made is None:
@@ -202,10 +289,15 @@ class Compiled:
                 promotion.work()
             else:
                 promotion.tick()
-        if promotion.made is None or kwargs or not path.direct:
+        if promotion.made is None or not path.direct:
             return None
-        self._fast = promotion.made.function
-        found = self._fast(*args)
+        function = promotion.made.function
+        if not kwargs and out is None:
+            self._fast = function
+        elif not kwargs:
+            self._fast_into = function
+        named = [kwargs[name] for name in sorted(kwargs)]
+        found = function(*args, *named) if out is None else function(*args, *named, out)
         return None if found is None else (found,)
 
     def _trace(self, flat: list[Any], spec: Any) -> _Path:
@@ -251,10 +343,26 @@ class Compiled:
             runs = program.numpy
         elif self._backend in LIBRARIES:
             runs = library_program(self._backend, [*(g.node for g in guards), *outs.nodes])
-        path = _Path(guards, outs, program, runs, sources)
+        given = self._given(flat, spec, outs)
+        path = _Path(guards, outs, program, runs, sources, given)
         if self._backend in (None, "native"):
-            path.promotion = Promotion(lambda: path.native(flat, spec), HOT)
+            like = [_like(value) for value in flat]  # the promotions must not keep the arguments
+            path.promotion = Promotion(lambda: path.native(like, spec), HOT)
+            path.into = Promotion(lambda: path.native(like, spec, into=True), HOT)
         return path
+
+    def _given(self, flat: list[Any], spec: Any, outs: Outputs) -> dict[int, int]:
+        """Positions of donated arrays, and the results that are written into them."""
+        args, _ = unflatten(spec, range(len(flat)))
+        numbers = positions(self._donate, len(args), "donate_argnums")
+        return donated(flat, [i for n in numbers for i in flatten(args[n])[0]], outs.nodes)
+
+
+def _like(value: Any) -> Any:
+    """An array's shape and dtype without its memory; other values as they are."""
+    if type(value) is np.ndarray:
+        return np.broadcast_to(np.empty((), value.dtype), value.shape)
+    return value
 
 
 def _captured(bindings: dict[Node, Any], leaf: Leaf) -> Any:
@@ -263,10 +371,10 @@ def _captured(bindings: dict[Node, Any], leaf: Leaf) -> Any:
     return bindings[leaf]
 
 
-def _try(path: _Path, flat: list[Any]) -> tuple[Any] | None:
-    """The path's result if its guards hold; None if a branch goes another way."""
+def _try(path: _Path, flat: list[Any]) -> list[Any] | None:
+    """Values of the results if the path's guards hold; None if a branch goes another way."""
     if not path.guards:
-        return (path.outs.rebuild(path.run(flat)),)
+        return path.run(flat)
     try:
         values = path.run(flat)
     except (np.linalg.LinAlgError, IndexError, FloatingPointError, ValueError):
@@ -275,7 +383,7 @@ def _try(path: _Path, flat: list[Any]) -> tuple[Any] | None:
     for guard, value in zip(path.guards, values[:count], strict=True):
         if not _holds(guard, value):
             return None
-    return (path.outs.rebuild(values[count:]),)
+    return values[count:]
 
 
 def _holds(guard: Guard, value: Any) -> bool:
@@ -285,7 +393,7 @@ def _holds(guard: Guard, value: Any) -> bool:
     return bool(np.asarray(value) == guard.outcome)
 
 
-def _step_by_step(path: _Path, flat: list[Any]) -> tuple[Any] | None:
+def _step_by_step(path: _Path, flat: list[Any]) -> list[Any] | None:
     """Guards one at a time: an error after a guard that fails belongs to another branch."""
     given = {
         leaf: as_numpy(flat[source]) if argument else source
@@ -296,7 +404,7 @@ def _step_by_step(path: _Path, flat: list[Any]) -> tuple[Any] | None:
         (value,) = program(*[given[leaf] for leaf in program.plan.leaves])
         if not _holds(guard, value):
             return None
-    return (path.outs.rebuild(path.run(flat)[len(path.guards) :]),)
+    return path.run(flat)[len(path.guards) :]
 
 
 def _same_state(before: Any, after: Any) -> bool:

@@ -103,6 +103,11 @@ class Outputs:
     spec: optree.PyTreeSpec
     rest: list[Any]  # one entry a leaf; a placeholder where a node stands
 
+    @property
+    def plain(self) -> list[bool]:
+        """Which leaves are no arrays."""
+        return [r is not _NODE for r in self.rest]
+
     def rebuild(self, values: Sequence[Any]) -> Tree:
         """The tree with values in place of the nodes."""
         stream = iter(values)

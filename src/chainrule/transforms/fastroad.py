@@ -39,13 +39,22 @@ def native_function(
     flat: Sequence[Any],
     spec: optree.PyTreeSpec,
     outs: Outputs,
+    into: bool = False,
+    donated: Mapping[int, int] | None = None,
 ) -> NativeProgram:
-    """The program as a function of the arguments; NoRoad where the general one must do."""
+    """The program as a function of the arguments, values of keywords last, in the order of their
+    names; NoRoad where the general one must do.
+
+    ``into``: one more argument is the tree of arrays to write into; ``donated``: positions in
+    ``flat`` of the arrays that become results, and which (not ``into`` others).
+    """
     number = {position: k for k, (given, position) in enumerate(sources) if given}
     args, kwargs = unflatten(spec, range(len(flat)))
-    if kwargs:
-        raise NoRoad("keyword arguments")
-    arguments = [_argument(item, flat, number) for item in args]
+    given = {} if into or donated is None else donated
+    arguments = [
+        _argument(item, flat, number, given)
+        for item in (*args, *(kwargs[k] for k in sorted(kwargs)))
+    ]
     captured = [
         Captured(source, _captured(source, leaf, k))
         for k, ((given, source), leaf) in enumerate(zip(sources, program.plan.leaves, strict=True))
@@ -54,14 +63,16 @@ def native_function(
     places = [_Place(k) for k in range(len(outs.nodes))]
     others = {id(value) for value in outs.rest}
     result = _result(outs.rebuild(places), outs, others)
-    return NativeProgram(program.plan, arguments, captured, result)
+    return NativeProgram(program.plan, arguments, captured, result, into)
 
 
-def _argument(item: Any, flat: Sequence[Any], number: Mapping[int, int]) -> Tree:
+def _argument(
+    item: Any, flat: Sequence[Any], number: Mapping[int, int], given: Mapping[int, int]
+) -> Tree:
     if type(item) is int:
         value = flat[item]
         if type(value) is np.ndarray:
-            return Leaf(value.shape, value.dtype, number.get(item))
+            return Leaf(value.shape, value.dtype, number.get(item), gives=given.get(item))
         if type(value) is float:
             return Leaf((), np.dtype(float), number.get(item), weak=True)
         if value is True or value is False:
@@ -70,9 +81,9 @@ def _argument(item: Any, flat: Sequence[Any], number: Mapping[int, int]) -> Tree
     if item is None:
         return Same(None)
     if type(item) in (tuple, list):
-        return Row(type(item), tuple(_argument(i, flat, number) for i in item))
+        return Row(type(item), tuple(_argument(i, flat, number, given) for i in item))
     if type(item) is dict:
-        return Dict(tuple(item), tuple(_argument(i, flat, number) for i in item.values()))
+        return Dict(tuple(item), tuple(_argument(i, flat, number, given) for i in item.values()))
     raise NoRoad(f"arguments in a {type(item).__name__}")
 
 

@@ -29,18 +29,18 @@ Argnums = int | Sequence[int]
 Symmetric = bool | Sequence[bool]
 
 
-def positions(argnums: Argnums, count: int) -> tuple[int, ...]:
+def positions(argnums: Argnums, count: int, name: str = "argnums") -> tuple[int, ...]:
     """Argument numbers as a tuple of distinct non-negative ints."""
     wanted = (argnums,) if isinstance(argnums, int | np.integer) else tuple(argnums)
     result = []
     for number in wanted:
         if not -count <= number < count:
             raise ValueError(
-                f"argnums={argnums}, but the function was called with {count} positional arguments"
+                f"{name}={argnums}, but the function was called with {count} positional arguments"
             )
         result.append(int(number) % count)
     if len(set(result)) < len(result):
-        raise ValueError(f"argnums={argnums} names an argument of {count} twice")
+        raise ValueError(f"{name}={argnums} names an argument of {count} twice")
     return tuple(result)
 
 

@@ -36,6 +36,7 @@ class Assembly:
         self.written: dict[Buffer, int] = {}  # the last item that writes it
         self.held: dict[Buffer, tuple[int, int, Access]] = {}  # item, node, where it goes
         self.read: set[Buffer] = set()  # by items other than the writer's own registers
+        self.given: set[Buffer] = set()  # results where an argument lies: nothing else does
         self.pinned: set[Buffer] = set()  # seen by callbacks, so in the program's own memory
         self.constants: dict[Any, Array] = {}
         self._weights: dict[int, tuple[int, int, int]] = {}  # by item: nodes, sinks, their weight
@@ -196,7 +197,7 @@ class Assembly:
                 item = pruned(item)
             kept.append(item)
         whole = fused(forwarded(kept))
-        in_place(whole, self.pinned | self.known)
+        in_place(whole, self.pinned | self.known | self.given)
         for item in whole:
             if not isinstance(item, Nest):
                 result.append(item)

@@ -13,9 +13,12 @@ import sysconfig
 from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from .ranges import Ranges
 
 __all__ = ["API", "Captured", "Dict", "Leaf", "Row", "Same", "Tree", "emit_entry", "layout_holds"]
 
@@ -54,6 +57,7 @@ _BYTE_ORDER, _TYPE_NUMBER = 26, 28  # of PyArray_Descr
 _TYPE, _SIZE, _ITEMS, _LIST_ITEMS, _FLOAT = 8, 16, 24, 24, 16
 BYTES_HEADER = 32
 _WANTED_FLAGS = 0x101  # C order, aligned
+_WRITEABLE = 0x400
 
 
 # -- what goes in and comes out -----------------------------------------------------------------
@@ -61,13 +65,18 @@ _WANTED_FLAGS = 0x101  # C order, aligned
 class Leaf:
     """An array (or a Python float) and the number of the program's input or output that it is.
 
-    None where the program does not read it.
+    None where the program does not read it.  ``gives``: the output whose array it becomes.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     number: int | None
     weak: bool = False  # a Python float
+    gives: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -192,6 +201,8 @@ class _Writer:
         self.arrays: list[str] = []  # results made so far, to let go on failure
         self.globals: list[str] = []
         self.slots: list[int] = []  # of inputs, then of outputs
+        self.ranges: Ranges | None = None  # of the memory met so far, where some of it is given
+        self.given: dict[int, tuple[str, str]] = {}  # outputs whose array and data are given
 
     def fresh(self, stem: str = "e") -> str:
         self.count += 1
@@ -268,13 +279,21 @@ class _Writer:
         order = self.set(f"getelementptr i8, ptr {descr}, i64 {_BYTE_ORDER}")
         order = self.set(f"load i8, ptr {order}, align 1")
         self.require(self.set(f"icmp ne i8 {order}, {ord('>')}"))
-        flags = self.set(f"and i32 {self.field(thing, _FLAGS, 'i32')}, {_WANTED_FLAGS}")
-        self.equal("i32", flags, _WANTED_FLAGS)
+        wanted = _WANTED_FLAGS | (0 if leaf.gives is None else _WRITEABLE)
+        flags = self.set(f"and i32 {self.field(thing, _FLAGS, 'i32')}, {wanted}")
+        self.equal("i32", flags, wanted)
         if leaf.shape:
             dims = self.field(thing, _DIMS)
             for axis, extent in enumerate(leaf.shape):
                 self.equal("i64", self.field(dims, 8 * axis, "i64"), extent)
-        self._bind(leaf, self.field(thing, _DATA))
+        data = self.field(thing, _DATA)
+        self._bind(leaf, data)
+        if self.ranges is not None and (leaf.number is not None or leaf.gives is not None):
+            number = self.ranges.place(leaf.nbytes, leaf.gives is not None)
+            place = self.set(f"getelementptr i64, ptr %starts, i64 {number}")
+            self.line(f"store i64 {self.set(f'ptrtoint ptr {data} to i64')}, ptr {place}, align 8")
+        if leaf.gives is not None:
+            self.given[leaf.gives] = thing, data
 
     def _bind(self, leaf: Leaf, data: str) -> None:
         if leaf.number is not None:
@@ -283,6 +302,15 @@ class _Writer:
             self.line(f"store ptr {data}, ptr {place}, align 8")
 
     # -- results ------------------------------------------------------------------------------
+    def take(self, leaf: Leaf, aside: bool) -> None:
+        """The array that is given for a result, bound unless the result is made ``aside``."""
+        assert leaf.number is not None
+        array, data = self.given[leaf.number]
+        self.line(f"call void {self.api('Py_IncRef')}(ptr {array})")
+        self.arrays.append(array)
+        if not aside:
+            self._bind(leaf, data)
+
     def allocate(self, leaf: Leaf, zeroed: bool) -> None:
         """A fresh array, bound to the leaf's slot."""
         dtype = self.object(np.dtype(leaf.dtype.type))
@@ -343,6 +371,16 @@ def leaves_of(tree: Tree) -> list[Leaf]:
     return [leaf for item in tree.items for leaf in leaves_of(item)]
 
 
+def _given(tree: Tree) -> Tree:
+    """The tree of a result, each array of which is given."""
+    if isinstance(tree, Leaf):
+        return Leaf(tree.shape, tree.dtype, tree.number, gives=tree.number)
+    if isinstance(tree, Same):
+        return tree
+    items = tuple(_given(item) for item in tree.items)
+    return Row(tree.kind, items) if isinstance(tree, Row) else Dict(tree.keys, items)
+
+
 def emit_entry(
     arguments: tuple[Tree, ...],
     captured: tuple[Captured, ...],
@@ -351,16 +389,23 @@ def emit_entry(
     zeroed: Container[int | None],
     objects: list[Any],
     first_object: int,
+    into: bool = False,
+    aside: Container[int | None] = (),
 ) -> str:
     """``@entry(self, args, count)`` around ``@main(frame)``; objects it needs join ``objects``.
 
     ``slots``: where the frame holds the program's inputs and outputs; ``zeroed``: which outputs
-    come filled with zeros.
+    come filled with zeros.  ``into``: one more argument is the tree of the arrays that results are
+    written into; it is returned.  ``aside``: outputs whose memory the frame holds already, copied
+    at the end into the array that an argument gives.
     """
     w = _Writer(objects, first_object)
+    donated = {leaf.gives for tree in arguments for leaf in leaves_of(tree)} - {None}
+    if into or donated:
+        w.ranges = Ranges()
     w.slots = slots[0]
     w.line(f"%frame = getelementptr i8, ptr %self, i64 {BYTES_HEADER}")
-    w.equal("i64", "%count", len(arguments))
+    w.equal("i64", "%count", len(arguments) + into)
     # a kernel that was called back may let another thread run: its memory is in use
     w.equal("i64", w.slot(_SLOT["busy"], "i64"), 0)
     for position, tree in enumerate(arguments):
@@ -368,15 +413,43 @@ def emit_entry(
     for item in captured:
         w.check(w.object(item.array), item.leaf)
     w.slots = slots[1]
-    for leaf in leaves_of(result):
-        w.allocate(leaf, leaf.number in zeroed)
+    results = leaves_of(result)
+    target = ""
+    if into:
+        target = w.field("%args", 8 * len(arguments))
+        w.check(target, _given(result))
+    if w.ranges is not None:
+        w.lines.append(w.ranges.check("general"))
+        w.globals += [*w.ranges.constants(), _MEMORY]
+    for leaf in results:
+        if leaf.number in w.given:
+            assert leaf.number is not None
+            if not into:
+                w.take(leaf, leaf.number in aside)
+            if leaf.number in zeroed:
+                where = w.slot(slots[1][leaf.number])
+                w.line(
+                    f"call void @llvm.memset.p0.i64(ptr {where}, i8 0, i64 {leaf.nbytes}, i1 false)"
+                )
+        else:
+            w.allocate(leaf, leaf.number in zeroed)
     busy = w.set(f"getelementptr i8, ptr %frame, i64 {8 * _SLOT['busy']}")
     w.line(f"store i64 1, ptr {busy}, align 8")
     failed = w.set("call i32 @main(ptr %frame)")
     w.line(f"store i64 0, ptr {busy}, align 8")
     w.require(w.set(f"icmp eq i32 {failed}, 0"), f"failed{len(w.arrays)}")
-    made = w.result(result, list(w.arrays))
-    w.line(f"ret ptr {made}")
+    for leaf in results:
+        if leaf.number is not None and leaf.number in aside:
+            there, here = w.given[leaf.number][1], w.slot(slots[1][leaf.number])
+            w.line(
+                f"call void @llvm.memcpy.p0.p0.i64(ptr {there}, ptr {here}, "
+                f"i64 {leaf.nbytes}, i1 false)"
+            )
+    if into:
+        w.line(f"call void {w.api('Py_IncRef')}(ptr {target})")
+        w.line(f"ret ptr {target}")
+    else:
+        w.line(f"ret ptr {w.result(result, list(w.arrays))}")
     w.lines.append("general:")
     nothing = w.api("None")
     w.line(f"call void {w.api('Py_IncRef')}(ptr {nothing})")
@@ -388,8 +461,16 @@ def emit_entry(
         w.line("ret ptr null")
     w.lines.append("nomemory:")
     w.line("ret ptr null")
+    if w.ranges is not None:
+        w.lines.insert(0, w.ranges.table())
     body = "\n".join(w.lines)
     return (
         "\n".join(w.globals)
         + f"\ndefine ptr @entry(ptr %self, ptr %args, i64 %count) {{\n{body}\n}}\n"
     )
+
+
+_MEMORY = """
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+"""

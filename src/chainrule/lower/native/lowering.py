@@ -6,7 +6,7 @@ step in a register, and is stored only if somebody else reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -73,20 +73,21 @@ class Lowered:
         return list(found)
 
 
-def lower(plan: Plan, bodies: bool = True) -> Lowered:
+def lower(plan: Plan, bodies: bool = True, given: Iterable[int] = ()) -> Lowered:
     """The nests and products of a plan; Unsupported names the first step without native form.
 
-    Without ``bodies`` NumPy runs programs inside of the plan.
+    Without ``bodies`` NumPy runs programs inside of the plan.  ``given``: outputs that an argument
+    may give its memory for.
     """
     lowering = _Lowering(plan)
     lowering.bodies = bodies
-    return lowering.run()
+    return lowering.run(given)
 
 
 class _Lowering(Indices, Contractions, Bodies):
     """One method a kind of step."""
 
-    def run(self) -> Lowered:
+    def run(self, given: Iterable[int]) -> Lowered:
         plan = self.plan
         inputs = []
         for leaf, value in zip(plan.leaves, plan.inputs, strict=True):
@@ -97,6 +98,7 @@ class _Lowering(Indices, Contractions, Bodies):
             inputs.append(self.arrays[value])
         self._steps()
         outputs = self._outputs("output")
+        self.given.update(outputs[k].buffer for k in given)
         return Lowered(inputs, outputs, self._finished())
 
     def _steps(self) -> None:
