@@ -221,6 +221,53 @@ def test_an_operation_without_a_closed_form_is_named_and_the_form_up_to_it_given
     assert "spectrum" in str(partial)
 
 
+def by_steps(x, w):
+    h = np.tanh(x @ w)
+    return cr.scan(lambda c, a: (np.tanh(c + a), c), np.zeros(3), h)[0]
+
+
+def chosen(x, w):
+    h = np.tanh(x @ w)
+    return cr.cond(h[0, 0] > 0, lambda v: v**2, lambda v: v**3, h)
+
+
+def made_of_sizes(x, w):
+    h = np.tanh(x @ w)
+    return h * np.random.default_rng(0).normal(size=(len(x), 1))
+
+
+def of_complex_numbers(x, w):
+    h = np.tanh(x @ w)
+    return np.abs(h * 1j + 2.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "message", "line"),
+    [
+        (by_steps, r"chainrule\.scan runs a function of its own", "return cr.scan("),
+        (chosen, r"chainrule\.cond runs a function of its own", "return cr.cond("),
+        (made_of_sizes, "makes of its sizes alone", "return h * np.random"),
+        (of_complex_numbers, "complex numbers", "return np.abs(h * 1j"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_what_cannot_be_translated_is_named_with_its_line_and_the_form_up_to_it(
+    function, message, line
+):
+    with pytest.raises(TypeError, match=message) as caught:
+        cr.derive(function, x="N D", w=("D", 3))
+    assert f'"{line}' in str(caught.value)
+    partial = caught.value.partial
+    assert partial.value.name == "h"
+    rng = np.random.default_rng(0)
+    x, w, G = rng.normal(size=(4, 2)), rng.normal(size=(2, 3)), rng.normal(size=(4, 3))
+    code = {}
+    exec(partial.source(), code)
+    _, back = cr.vjp(lambda x, w: np.tanh(x @ w), x, w)
+    for found, wanted in zip(code["backward"](x, w, G), back(G), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
 def test_an_operation_on_an_argument_itself_has_no_part_before_it():
     with pytest.raises(cr.TraceError, match=r"numpy\.fft\.fft") as caught:
         cr.derive(lambda x: np.abs(np.fft.fft(x)), x="N")

@@ -14,6 +14,7 @@ from ..formula.derivation import (
     JacobianForm,
     Layout,
 )
+from ..formula.symbolic import FormulaError
 from .partial import with_partial
 from .signature import read_signature, symmetric_leaves
 from .vectorizing import Vectorized, vectorize
@@ -62,8 +63,8 @@ def derive(
     hold for these, ``K⁻ᵀ`` is ``K⁻¹``, and the gradient is ``(D + Dᵀ)/2`` of the unrestricted D
     (the derivative along symmetric directions; see :func:`chainrule.jacobian`).
 
-    Where an operation has no closed form, the TraceError that names it and the line has an
-    attribute ``partial``: the derivation up to its operand, if there is one.
+    Where an operation has no closed form, the TraceError or FormulaError that names it and the
+    line has an attribute ``partial``: the derivation up to its operand, if there is one.
 
     What is printed has been evaluated at random sizes and values and compared with the derivative,
     unless ``check=False``.
@@ -88,5 +89,5 @@ def derive(
     signature.symmetric = symmetric_leaves(signature, symmetric)
     try:
         return written(signature, wrt, options).derivation
-    except TraceError as error:
+    except (TraceError, FormulaError) as error:
         raise with_partial(error, signature, wrt, options) from None

@@ -9,10 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import DerivativeError, TraceError
-from ..expr.nodes import Leaf
+from ..expr.nodes import Const, Leaf, Node
+from ..expr.walk import topological
 from ..formula.derivation import Derivation
-from ..trace.array import TracedArray
+from ..formula.symbolic import FormulaError
+from ..trace.array import TracedArray, traced
 from .signature import Signature, wanted_leaves
+from .tracing import trace
 from .writer import Options, Writer
 
 __all__ = ["UpTo", "with_partial"]
@@ -40,6 +43,27 @@ class UpTo:
         raise TraceError("nothing stands in the way")
 
 
+class UpToNode:
+    """A function that returns one of the arrays on the way to its result.
+
+    ``position`` is its place in the graph of the result, which is the same at every size as far as
+    that array.
+    """
+
+    partly = True
+
+    def __init__(self, function: Callable[..., Any], position: int) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.position = position
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        result = self.function(*args, **kwargs)
+        if not isinstance(result, TracedArray):
+            return result
+        return traced(topological([result.node])[self.position])
+
+
 def _operand(traceback: TracebackType | None) -> TracedArray | None:
     """The traced array that the user's operation was applied to."""
     while traceback is not None:
@@ -54,10 +78,19 @@ def _operand(traceback: TracebackType | None) -> TracedArray | None:
 
 
 def with_partial(
-    error: TraceError, signature: Signature, wrt: str | Sequence[str] | None, options: Options
-) -> TraceError:
+    error: TraceError | FormulaError,
+    signature: Signature,
+    wrt: str | Sequence[str] | None,
+    options: Options,
+) -> TraceError | FormulaError:
     """The error with the closed form up to the operation that it names, where there is one."""
-    changed = replace(signature, function=UpTo(signature.function))
+    function: Callable[..., Any] = UpTo(signature.function)
+    if isinstance(error, FormulaError):
+        found = _translated(error, signature, wanted_leaves(signature, wrt), options)
+        if found is None:
+            return error
+        function = found
+    changed = replace(signature, function=function)
     try:
         writer = Writer(changed, wanted_leaves(changed, wrt), options)
         derivation = writer.write()
@@ -72,6 +105,47 @@ def with_partial(
     return error
 
 
+def _translated(
+    error: FormulaError, signature: Signature, wanted: list[int], options: Options
+) -> UpToNode | None:
+    """The function up to what was translated; the error is given the user's line."""
+    if error.node is None:
+        return None
+    writer = Writer(signature, wanted, options)
+    lines: dict[Node, str] = {}
+    try:
+        one = trace(signature, writer.first, wanted, "gradients", lines=lines)
+        writer.write()
+    except FormulaError as again:
+        refused = again.node
+    except (TypeError, ValueError, IndexError):
+        return None
+    else:
+        return None
+    order = topological([one.output])
+    if refused not in order:
+        return None
+    users = [refused]
+    for node in order:  # up to the first array of the user's
+        if not lines.keys().isdisjoint(users):
+            break
+        if any(child in users for child in node.children):
+            users.append(node)
+    line = next((lines[node] for node in users if node in lines), None)
+    if line is not None and line not in str(error):
+        error.args = (f"{error}\n  at {line}", *error.args[1:])
+    known = writer.translator.known
+    before = [node for node in order if node in known and node.shape and not _is_given(node)]
+    nearest = [node for user in users for node in user.children if node in before]
+    return UpToNode(signature.function, order.index((nearest or before)[-1])) if before else None
+
+
+def _is_given(node: Node) -> bool:
+    return isinstance(node, Leaf | Const)
+
+
 def _said(derivation: Derivation) -> str:
     value = derivation.value
+    if value.text == value.name:  # its definition is among the derivation's
+        return str(derivation)
     return f"{value.left()} = {value.text}\n{derivation}"

@@ -73,13 +73,14 @@ def trace(
     wanted: Sequence[int],
     kind: Kind,
     loops: Loops | None = None,
+    lines: dict[Node, str] | None = None,
 ) -> Trace:
     """Run the function at sizes of the names and differentiate it by the leaves ``wanted``.
 
     "gradients": pullbacks; "jacobians": a network a leaf; "hessians": one a pair of leaves.
     Leaves are numbered alike in every run, so the nodes of two runs at the same sizes are the same.
     With ``loops`` the function is one of loops over elements; without, one that reads many elements
-    raises :class:`chainrule.trace.session.ManyElements`.
+    raises :class:`chainrule.trace.session.ManyElements`.  ``lines`` takes where nodes were made.
     """
     with level("derive") as (session, opened):
         before = session.symbolic, session.elements_read, session.elements_most
@@ -92,7 +93,8 @@ def trace(
             ]
             opened.leaves.extend(inputs)
             known = set(session.captured)
-            with Locals(signature.function, None if loops is None else loops.lines) as recorder:
+            lines = lines if loops is None else loops.lines
+            with Locals(signature.function, lines) as recorder:
                 function = signature.function
                 if loops is not None:
                     function = rebound(function, loops.arrays, loops.counting)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import DerivativeError, TraceError
+from ..expr.nodes import Call
 from ..expr.pausing import collection_paused
 from ..formula.conditions import compares_names
 from ..formula.symbolic import FormulaError
@@ -64,8 +65,9 @@ def _written(signature: Signature, wrt: str | Sequence[str] | None, options: Opt
     wanted = wanted_leaves(signature, wrt)
     failed: Exception | None = None
     writer: Writer | None = None
+    plain = Writer(signature, wanted, options)
     try:
-        writer = _finished(Writer(signature, wanted, options))
+        writer = _finished(plain)
     except ManyElements:
         pass
     except (TypeError, ValueError, IndexError) as error:
@@ -79,12 +81,19 @@ def _written(signature: Signature, wrt: str | Sequence[str] | None, options: Opt
             return writer
         if isinstance(failed, ValueError) and str(failed).startswith("setting an array element"):
             raise error from None  # y = np.zeros(…) was meant
+        if isinstance(failed, FormulaError) and _is_operation(failed, plain.elements):
+            raise failed from None
         if isinstance(error, LoopError) and error.elements and _says_more(error, failed):
             raise error from None
         raise failed or error from None
     if writer is not None and _length(writer) <= _length(other):
         return writer
     return other
+
+
+def _is_operation(error: FormulaError, elements: int) -> bool:
+    """Whether an operation stands in the way, not a loop over elements."""
+    return isinstance(error.node, Call) or (error.node is not None and not elements)
 
 
 def _says_more(error: LoopError, failed: Exception | None) -> bool:

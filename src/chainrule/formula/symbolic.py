@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..expr.build import is_ramp
+from ..expr.calls import BODIED
 from ..expr.extents import ONE, Extent, Number, exact, extent, name
 from ..expr.nodes import Box, Call, Const, Leaf, Map, Node, Scalar, Sum, Term
 from ..expr.subs import Affine, Look, Sub
@@ -70,7 +71,14 @@ def size_pairs(
 
 
 class FormulaError(TypeError):
-    """No formula can be given; says why and what to do."""
+    """No formula can be given; says why and what to do.
+
+    ``node`` is the operation of the first trace that stands in the way, if it is one;
+    ``partial``, from :func:`chainrule.derive`, the derivation up to there, if there is one.
+    """
+
+    node: Node | None = None
+    partial: Any = None
 
 
 _DIFFERS = (
@@ -78,6 +86,11 @@ _DIFFERS = (
     "{b} it runs different operations ({x} against {y}). Give the sizes that the function loops "
     "over or branches on as numbers, for example x=(64, 3) or x='N 3'."
 )
+_BODIED = (
+    "chainrule.{op} runs a function of its own, for which there is no closed form: derive that "
+    "function by itself, or write the steps out where their number is known"
+)
+_BODIED_NAMES = {"scan": "scan", "while": "while_loop", "cond": "cond", "apply": "checkpoint"}
 _UNSOLVED = (
     "the number {x} at sizes {a} becomes {y} at {b}, which is no simple expression of the names "
     "{names}. Give the sizes that it depends on as numbers."
@@ -299,9 +312,11 @@ class Translator:
         return tuple(self.number(x, y) for x, y in zip(a.shape, b.shape, strict=True))
 
     def _differs(self, a: object, b: object) -> FormulaError:
-        return FormulaError(
+        error = FormulaError(
             _DIFFERS.format(a=dict(self.first), b=dict(self.second), x=_what(a), y=_what(b))
         )
+        error.node = a if isinstance(a, Node) else None
+        return error
 
     # -- indices ------------------------------------------------------------------------------
     def index(self, a: Sub, b: Sub) -> Index:
@@ -367,7 +382,11 @@ class Translator:
                 stack.extend((x, y, False) for x, y in reversed(list(pairs)))
                 continue
             self._partner[a] = b
-            found = self._quantity(a, b)
+            try:
+                found = self._quantity(a, b)
+            except FormulaError as error:
+                error.node = error.node or a
+                raise
             self.known[a] = self._kept(a, found, uses[a] > 1)
         return [self.known[node] for node in ones]
 
@@ -447,6 +466,8 @@ class Translator:
             params = () if a.op == "astype" else a.params
             return algebra.fun(a.op, tuple(self.known[n] for n in a.args), shape, params)
         if isinstance(a, Call) and isinstance(b, Call) and (a.op, a.index) == (b.op, b.index):
+            if a.op in BODIED:
+                raise FormulaError(_BODIED.format(op=_BODIED_NAMES[a.op]))
             args = tuple(self.known[n] for n in a.args)
             if a.params != b.params:
                 raise self._differs(a, b)
@@ -562,4 +583,8 @@ def _what(value: object) -> str:
         return value.op
     if isinstance(value, Node):
         return f"{value.kind} of shape {value.shape}"
+    if isinstance(value, Affine):
+        return f"an index that starts at {value.const}"
+    if isinstance(value, tuple):
+        return " and ".join(map(_what, value))
     return str(value)
