@@ -90,7 +90,7 @@ def test_structure_makes_matrices_symmetric_as_well():
         return cr.grad(lambda X: np.linalg.slogdet(np.eye(len(X)) + X @ X.T)[1])(X)
 
     d = cr.derive(f, X="N M")
-    assert dict(d.definitions)["D"] == "Z⁻¹ G Xᵀ Z⁻¹"
+    assert dict(d.definitions)["C"] == "Z⁻¹ G Xᵀ Z⁻¹"
 
 
 def test_the_steps_say_that_the_gradient_is_made_symmetric():
