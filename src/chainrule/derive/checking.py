@@ -48,6 +48,7 @@ def formula_functions() -> dict[str, Callable[..., Any]]:
     table["logabsdet"] = lambda a: np.linalg.slogdet(a)[1]
     table["signdet"] = lambda a: np.linalg.slogdet(a)[0]
     table["ndtr"] = scipy.special.ndtr
+    table["normpdf"] = lambda z: np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi)
     table["softmax"] = _softmax
     table["logsumexp"] = lambda z: np.log(np.exp(z).sum(axis=_rows(z), keepdims=True))
     return table

@@ -17,6 +17,7 @@ from ..formula.elements import Elements, NoElements, Numbers, Scalar, TooLong
 from ..formula.evaluate import evaluate
 from ..formula.quantity import Quantity, Sym, ordered
 from ..formula.smallcase import Line, Matrix, Section, SmallCase
+from ..formula.symbols import meanings
 from ..formula.writing import ATOM, Env, latex_name
 from .checking import formula_functions
 from .sampling import drawn
@@ -277,7 +278,12 @@ class _Small:
         )
         note = f"the elements agree with those above {how}"
         title = f"The general formula for {gradient.name}"
-        return how, Section(title, (item, shown), note)
+        used = set(_under(gradient.quantity))
+        of_value = set(_under(self.derivation.value.quantity))
+        parts = [p for p in self.parts if p.quantity in used and p.quantity not in of_value]
+        lines = [Line((p.left(), p.left(True)), (p.text, p.latex)) for p in parts]
+        said = tuple(meanings([*parts, gradient]))
+        return how, Section(title, (*lines, item, shown), note, said)
 
     def _differentiated(self, path: str) -> Any:
         """The gradient from the elements of y alone, where school's rules suffice."""

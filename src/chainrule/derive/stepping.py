@@ -24,6 +24,7 @@ from ..formula.rows import in_rows
 from ..formula.steps import Step, Steps
 from ..formula.structures import named_structure
 from ..formula.symbolic import Translator
+from ..formula.symbols import meanings
 from ..formula.writing import latex_name
 from ..jacobian.structure import structure_of
 from ..rules.local import Piece, local_jacobian
@@ -437,6 +438,7 @@ class Stepper:
                 "With the names",
                 tuple((p.left(), p.text) for p in derivation.parts),
                 tuple((p.left(True), p.latex) for p in derivation.parts),
+                meanings=tuple(meanings(derivation.parts)),
             )
         names = self.writer.signature.names
         known = ", the names being known" if derivation.parts else ""
@@ -445,7 +447,10 @@ class Stepper:
             tex = [(gradient.left(True), gradient.latex)]
             shape = f"shape ({' × '.join(gradient.shape) or 'a number'})"
             note = f"{shape}, that of {gradient.name}"
-            yield Step("result", f"In closed form: {gradient.name}", tuple(lines), tuple(tex), note)
+            known_already = meanings(derivation.parts)
+            new = tuple(m for m in meanings([gradient]) if m not in known_already)
+            title = f"In closed form: {gradient.name}"
+            yield Step("result", title, tuple(lines), tuple(tex), note, new)
             value = derivation.value.quantity
             if not value.shape:
                 cost = f"this form takes {gradient.flops} flops{known}"

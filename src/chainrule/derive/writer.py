@@ -259,7 +259,7 @@ class Writer:
         new, named, primal, grouped, by = refined(roots, own, self.primal, also, grouping, adjoints)
         taken = self.taken | {"δ"}
         inner = [new[r] for r in roots]
-        names = choose_names(inner, named, primal, taken, self.minor, grouped, by)
+        names = choose_names(inner, named, primal, taken, self.minor, grouped, by, grouping)
         self.adjoints |= {
             names[q]: of for q, of in by.items() if q in names and is_adjoint_name(names[q])
         }

@@ -152,7 +152,7 @@ def scaled(coef: Extent, scalars: list[Notation], body: Notation | None) -> Nota
         above += body.above
         below += body.below
         body = body.body
-    above.sort(key=lambda n: not isinstance(n, Name))
+    above.sort(key=lambda n: (not isinstance(n, Name), len(n.text) if isinstance(n, Plus) else 0))
     if coef == ONE and not above and not below:
         assert body is not None
         return body
@@ -190,6 +190,26 @@ def coefficient(coefs: list[Extent]) -> Extent:
                 candidate = -candidate
             return candidate
     return ONE
+
+
+def in_order(parts: list[tuple[Extent, Notation]]) -> list[tuple[Extent, Notation]]:
+    """The parts of a sum as one writes them: a positive one first, numbers times names later.
+
+    ``B X C + Bᵀ X Cᵀ``: of products of the same factors those with fewer transposes first.
+    """
+    parts = sorted(parts, key=lambda p: isinstance(p[1], Scaled) and bool(p[1].above))
+    names = {tuple(sorted(_factors(p))) for _, p in parts}
+    if len(names) == 1 and not any(c.negative for c, _ in parts):
+        parts.sort(key=lambda p: (p[1].text.count("ᵀ"), p[1].text))
+    first = next((i for i, (c, _) in enumerate(parts) if not c.negative), 0)
+    parts.insert(0, parts.pop(first))
+    return parts
+
+
+def _factors(part: Notation) -> list[str]:
+    """The factors of a product, transposes left out."""
+    factors = part.factors if isinstance(part, Product) else (part,)
+    return [(f.inner if isinstance(f, Transpose) else f).text for f in factors]
 
 
 def gathered(bodies: list[tuple[Extent, Notation]]) -> list[tuple[Extent, Notation]]:

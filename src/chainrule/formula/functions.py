@@ -39,6 +39,7 @@ FUNCTIONS |= {
     "arctan": _call("arctan", r"\arctan"),
     "expit": _call("σ", r"\sigma"),
     "ndtr": _call("Φ", r"\Phi"),
+    "normpdf": _call("φ", r"\varphi"),
     "abs": Style("|⟨⟩|", r"\left|⟨⟩\right|"),
     "maximum": _call("max", r"\max"),
     "minimum": _call("min", r"\min"),

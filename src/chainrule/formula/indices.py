@@ -50,7 +50,9 @@ class Indices:
     def _letter(self, extent: Extent, used: set[str]) -> str:
         text = str(extent)
         wish = text.lower() if text.isidentifier() else ""
-        choices: list[str] = [wish, *_SPARE]
+        kept = {name.lower() for name in self.taken if len(name) == 1 and name.isupper()}
+        spare = sorted(_SPARE, key=lambda letter: letter in kept)
+        choices: list[str] = [wish, *spare]
         for letter in choices:
             if letter and letter not in used and letter not in self.taken:
                 used.add(letter)
@@ -327,9 +329,13 @@ class _Writer:
             pending.remove((here, sub))
             least, most = (r" \geq ", r" \leq ") if self.latex else (" ≥ ", " ≤ ")
             last = Form(q.extents[freed] - 1, ((-ONE, freed),))
-            if not implied(value, self.extents):
+            low = not implied(value, self.extents)
+            high = not implied(map_labels(last, {freed: value}), self.extents)
+            if low and high:
+                brackets.append(f"0{most}{self.index(value)}{most}{self._number(last.const)}")
+            elif low:
                 brackets.append(f"{self.index(value)}{least}0")
-            if not implied(map_labels(last, {freed: value}), self.extents):
+            elif high:
                 brackets.append(f"{self.index(value)}{most}{self._number(last.const)}")
         for label in range(len(q.extents)):
             fresh(label)

@@ -14,12 +14,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ..expr.extents import ONE, ZERO
+from ..expr.extents import ONE, ZERO, Extent
 from .composing import coefficient, hadamard, multiply, scaled, transpose
 from .costs import size
 from .linearized import Commutation, Kronecker, Vec
 from .matrix import Matrices, NoMatrixForm
-from .notation import Diag, Identity, Literal, Notation, Plus
+from .notation import Diag, Identity, Literal, Notation, Plus, Scaled
 from .quantity import Add, Factor, Prod, Quantity
 from .work import Work
 
@@ -60,7 +60,9 @@ class Generalized:
         first = next((i for i, (c, _) in enumerate(parts) if not c.negative), 0)
         parts.insert(0, parts.pop(first))
         bodies = [p for _, p in parts]
-        return scaled(common, [], Plus(tuple(bodies)) if len(bodies) > 1 else bodies[0])
+        if len(bodies) == 1:
+            return scaled(common, [], bodies[0])
+        return scaled(common, [], _common(bodies) or Plus(tuple(bodies)))
 
     # -- one term -----------------------------------------------------------------------------
     def _term(self, term: Prod, lead: int) -> Notation:
@@ -152,27 +154,72 @@ class Generalized:
         for turned in (False, True):
             if turned and len(columns) != 2:
                 continue
-            for order in itertools.permutations(blocks):
-                if self._fits([b[0] for b in order], False) and self._fits(
-                    [b[1] for b in order], turned
-                ):
-                    matrices = _without_ones([b[2] for b in order])
-                    if all(isinstance(m, Identity) for m in matrices):
-                        matrices = [
-                            Identity(size([m.extent for m in matrices if isinstance(m, Identity)]))
-                        ]
-                    product: list[Notation] = [
-                        matrices[0] if len(matrices) == 1 else Kronecker(tuple(matrices))
+            fitting = [
+                order
+                for order in itertools.permutations(blocks)
+                if self._fits([b[0] for b in order], False)
+                and self._fits([b[1] for b in order], turned)
+            ]
+            if fitting:
+                matrices = min((_outer(order) for order in fitting), key=len)
+                matrices = _without_ones(matrices)
+                if all(isinstance(m, Identity) for m in matrices):
+                    matrices = [
+                        Identity(size([m.extent for m in matrices if isinstance(m, Identity)]))
                     ]
-                    if turned:
-                        n, m = (term.extents[k] for k in columns)
-                        product.append(Commutation(n, m, self.by_rows))
-                    return product
+                product: list[Notation] = [
+                    matrices[0] if len(matrices) == 1 else Kronecker(tuple(matrices))
+                ]
+                if turned:
+                    n, m = (term.extents[k] for k in columns)
+                    product.append(Commutation(n, m, self.by_rows))
+                return product
         raise NoMatrixForm
 
     def _fits(self, axes: Sequence[int | None], turned: bool) -> bool:
         present = [a for a in axes if a is not None]
         return present == sorted(present, reverse=self.by_rows == turned)
+
+
+def _outer(
+    blocks: Sequence[tuple[int | None, int | None, Notation]],
+) -> list[Notation]:
+    """The matrices of blocks, a column beside a row as their product: ``x ⊗ yᵀ = x yᵀ``."""
+    found: list[Notation] = []
+    k = 0
+    while k < len(blocks):
+        (row, column, matrix) = blocks[k]
+        after = blocks[k + 1] if k + 1 < len(blocks) else None
+        if after is not None and column is None and after[0] is None:
+            found.append(multiply(matrix, after[2]))
+            k += 2
+        elif after is not None and row is None and after[1] is None:
+            found.append(multiply(after[2], matrix))
+            k += 2
+        else:
+            found.append(matrix)
+            k += 1
+    return found
+
+
+def _common(parts: list[Notation]) -> Notation | None:
+    """``A ⊗ B − A ⊗ C`` as ``A ⊗ (B − C)``; None where the parts do not share a factor."""
+    numbers: list[Extent] = []
+    pairs: list[tuple[Notation, ...]] = []
+    for part in parts:
+        plain = isinstance(part, Scaled) and not part.above and not part.below
+        body = part.body if isinstance(part, Scaled) and plain else part
+        if not isinstance(body, Kronecker) or len(body.factors) != 2:
+            return None
+        numbers.append(part.coef if isinstance(part, Scaled) else ONE)
+        pairs.append(body.factors)
+    for shared in (0, 1):
+        if len({pair[shared] for pair in pairs}) == 1:
+            other = zip(numbers, (pair[1 - shared] for pair in pairs), strict=True)
+            rest = Plus(tuple(scaled(c, [], matrix) for c, matrix in other))
+            one = pairs[0][shared]
+            return Kronecker((one, rest) if not shared else (rest, one))
+    return None
 
 
 def _labels(subs: Sequence[object]) -> list[int]:

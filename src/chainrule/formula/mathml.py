@@ -114,6 +114,9 @@ def _written(tree: Read) -> str:
         return _row([_operator(kind).join(map(_written, parts))])
     if kind == "relation":
         return _row([_operator(text).join(map(_written, parts))])
+    if kind == "chain":
+        more = [_operator(p.text) + _written(p.parts[1]) for p in parts]
+        return _row([_written(parts[0].parts[0]), *more])
     if kind == "mod":
         return _row(["<mo>mod</mo>".join(map(_written, parts))])
     if kind == "power":

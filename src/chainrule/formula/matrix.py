@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 from ..expr.extents import ONE, Extent, extent
-from .composing import coefficient, gathered, inverse, multiply, scaled, transpose
+from .composing import coefficient, gathered, in_order, inverse, multiply, scaled, transpose
 from .contraction import Contraction, Edge
 from .functions import style_of
 from .notation import (
@@ -67,13 +68,15 @@ class Matrices:
             return self._power(quantity)
         if isinstance(quantity, Fun):
             return self._function(quantity)
-        assert isinstance(quantity, Prod)
-        return self._product(quantity)
+        number, dense = self._dense(ONE, quantity)
+        assert isinstance(dense, Prod)
+        return scaled(number, [], self._product(dense))
 
     # -- sums, powers, functions --------------------------------------------------------------
     def _sum(self, total: Add) -> Notation:
         if not total.parts:
             return Literal(extent(0))
+        total = Add(total.shape, tuple(self._dense(c, q) for c, q in total.parts))
         found = half_triangle(total) or self._normal(total)
         if found is not None:
             return found
@@ -98,9 +101,26 @@ class Matrices:
             return Literal(extent(0))
         if len(parts) == 1:
             return scaled(common, [], parts[0][1])
-        first = next((i for i, (c, _) in enumerate(parts) if not c.negative), 0)
-        parts.insert(0, parts.pop(first))
+        parts = in_order(parts)
         return scaled(common, [], Plus(tuple(p for _, p in parts)))
+
+    def _dense(self, coef: Extent, q: Quantity) -> tuple[Extent, Quantity]:
+        """``exp(−u²/2)/√(2 π)`` as ``φ(u)``, the density of the normal distribution."""
+        if not isinstance(q, Prod) or q in self.names:
+            return coef, q
+        for k, (f, subs) in enumerate(q.factors):
+            u = _bell(f) if f not in self.names else None
+            number = (coef * q.coef).number if u is not None else None
+            if u is None or number is None:
+                continue
+            exact = float(number) * math.sqrt(2 * math.pi)
+            ratio = Fraction(exact).limit_denominator(64)
+            if ratio and math.isclose(exact, float(ratio), rel_tol=1e-12):
+                dense = Fun("normpdf", (u,), f.shape)
+                factors = (*q.factors[:k], (dense, subs), *q.factors[k + 1 :])
+                whole = Prod(q.shape, ONE, q.extents, factors, q.out, q.constraints)
+                return extent(ratio), whole
+        return coef, q
 
     def _normal(self, total: Add) -> Notation | None:
         """``(1 + erf(u/√2))/2`` is ``Φ(u)``, the normal distribution function."""
@@ -113,7 +133,7 @@ class Matrices:
             inner = scaled(extent(2.0**0.5), [], self.write(e.args[0]))
             cdf = scaled(d * 2, [], Apply("ndtr", (inner,), style.text, style.latex))
             rest = tuple(p for p in total.parts if p[1] is not one and p[1] is not e)
-            return Plus((self._sum(Add(total.shape, rest)), cdf)) if rest else cdf
+            return Plus((cdf, self._sum(Add(total.shape, rest)))) if rest else cdf
         return None
 
     def _own(self, part: Quantity) -> Extent:
@@ -221,6 +241,18 @@ class Matrices:
         else:
             row = len(subs) == 2 and not isinstance(subs[0], int)
             graph.vectors[bare[0]].append(transpose(written) if row else written)
+
+
+def _bell(q: Quantity) -> Quantity | None:
+    """u of ``exp(−u²/2)``."""
+    inner = q.args[0] if isinstance(q, Fun) and q.op == "exp" else None
+    if not isinstance(inner, Prod) or inner.coef != extent(Fraction(-1, 2)) or inner.summed:
+        return None
+    if len(inner.factors) == 1 and inner.factors[0][1] == inner.out:
+        square = inner.factors[0][0]
+        if isinstance(square, Pow) and square.exponent == 2:
+            return square.base
+    return None
 
 
 def _out_labels(prod: Prod) -> tuple[list[int], bool]:

@@ -24,6 +24,7 @@ def choose_names(
     minor: Collection[str] = (),
     grouped: Collection[Quantity] = (),
     adjoints: Mapping[Quantity, Quantity] | None = None,
+    chains: bool = True,
 ) -> dict[Quantity, str]:
     """Names of definitions, in the order in which they depend on each other.
 
@@ -31,7 +32,9 @@ def choose_names(
     only to what is used more than once; ``grouped`` are products that were made to be named; what
     is used more than once gets a name by its role: ``P`` for probabilities, ``H`` for activations,
     ``Z`` for sums, ``C`` for what is common to derivatives; lower case for vectors and numbers.
-    ``adjoints`` say of what quantity a derivative is the adjoint (see :mod:`.adjoints`).
+    ``adjoints`` say of what quantity a derivative is the adjoint (see :mod:`.adjoints`).  Without
+    ``chains`` matrix products within matrix products get no name: Jacobians of networks are read
+    from their factors.
     """
     order = ordered(roots)
     uses = counted(roots)
@@ -40,6 +43,7 @@ def choose_names(
     for q in (*own, *grouped):
         measure.name(q)
     pointwise = matrix_products(order)
+    inner: set[Quantity] = set() if chains else _only_chained(order)
     named: dict[Quantity, str | None] = {}
     depth: dict[Quantity, int] = {}
     for q in order:
@@ -48,7 +52,9 @@ def choose_names(
             continue
         if q in own:
             named[q] = own[q]
-        elif depth[q] > _DEEP or q in grouped or is_worth(q, uses[q], measure, pointwise):
+        elif depth[q] > _DEEP or (
+            q not in inner and (q in grouped or is_worth(q, uses[q], measure, pointwise))
+        ):
             named[q] = None
         if q in named:
             depth[q] = 0
@@ -121,6 +127,18 @@ def matrix_products(order: Sequence[Quantity]) -> set[Quantity]:
     return {
         q for q in found if isinstance(q, Prod) and q.ndim >= 2 and q.summed and len(q.factors) > 1
     }
+
+
+def _only_chained(order: Sequence[Quantity]) -> set[Quantity]:
+    """Products of two axes that are factors of products alone, by labels of their own."""
+    other: set[Quantity] = set()
+    for q in order:
+        whole = isinstance(q, Prod) and not q.constraints
+        other.update(c for c in q.children if not whole)
+        if isinstance(q, Prod):
+            other.update(f for f, subs in q.factors if len(set(subs)) < len(subs))
+    found: set[Quantity] = {q for q in order if isinstance(q, Prod) and q.summed and q.ndim == 2}
+    return found - other
 
 
 def _is_view(q: Quantity) -> bool:

@@ -7,6 +7,7 @@ inner sizes differ, a sum of different shapes): what is checked is what is print
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -249,8 +250,9 @@ class Scaled(Notation):
         minus = ("-" if latex else "−") if sign else ""
         level = ADD if sign else PRODUCT
         space = r" \, " if latex else " "
-        uppers = [a.write(latex).within(POSTFIX, latex) for a in self.above]
         below, main = self.below, self.body
+        alone = main is None and len(self.above) == 1
+        uppers = [a.write(latex).within(PRODUCT if alone else POSTFIX, latex) for a in self.above]
         if isinstance(main, Power) and main.exponent < 0:
             below, main = (*below, main.reciprocal()), None
         body = None if main is None else main.write(latex)
@@ -267,9 +269,13 @@ class Scaled(Notation):
                     w.text if len(lowers) == 1 and not low else w.within(POSTFIX, True)
                     for w in lowers
                 ]
+                if alone and top == "1":
+                    uppers = [self.above[0].write(True).text]
                 above = space.join(uppers)
-                if not above and body is not None and body.binds < PRODUCT:
+                if body is not None and not above and (body.binds < PRODUCT or _is_plain(body)):
                     above, body = body.text, None
+                elif body is not None and top == "1" and _is_plain(body):
+                    above, body = f"{above}{space}{body.text}", None
                 fraction = rf"\frac{{{above or 1}}}{{{space.join(low)}}}"
                 parts = [fraction]
             else:
@@ -290,7 +296,7 @@ class Scaled(Notation):
             under = low[0] if len(low) == 1 else f"({' '.join(low)})"
             if len(low) == 1 and low[0] == bottom and " " in bottom:
                 under = f"({bottom})"
-            loose = len(parts) > 1 or (body is not None and body.binds == PRODUCT)
+            loose = len(parts) > 1 or " " in _without_brackets(parts[0])
             text += f" / {under}" if loose else f"/{under}"
         return Written(minus + text, level)
 
@@ -301,6 +307,18 @@ class Scaled(Notation):
         for scalar in self.below:
             result = result / _must_be_number(scalar.value(env))
         return result if self.body is None else result * self.body.value(env)
+
+
+def _is_plain(written: Written) -> bool:
+    """Whether LaTeX fits above a bar: names, no functions, no parentheses."""
+    return not re.search(r"\\left|\\operatorname|\\frac|\\sum", written.text)
+
+
+def _without_brackets(text: str) -> str:
+    """What stands outside of all brackets."""
+    while (shorter := re.sub(r"\([^()]*\)|\[[^\[\]]*\]|‖[^‖]*‖", "", text)) != text:
+        text = shorter
+    return text
 
 
 def _must_be_number(value: Value) -> Value:

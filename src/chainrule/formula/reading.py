@@ -14,6 +14,7 @@ they are written under the sum: ``Σ_(i < N − 1)``.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,10 +104,15 @@ class _Reader:
         if self.peek()[1] == "mod":
             self.take()
             left = Read("mod", parts=(left, self.sum()))
+        chain: list[Read] = []
         while self.peek()[0] == "mark" and self.peek()[1] in _RELATIONS:
             sign = self.take()
-            left = Read("relation", sign, (left, self.sum()))
-        return left
+            right = self.sum()
+            chain.append(Read("relation", sign, (left, right)))
+            left = right
+        if not chain:
+            return left
+        return chain[0] if len(chain) == 1 else Read("chain", parts=tuple(chain))
 
     def sum(self) -> Read:
         parts = [self.signed()]
@@ -301,6 +307,8 @@ class _Evaluator:
         values = [self.value(p) for p in parts]
         if kind == "sum":
             return sum(values[1:], start=values[0])
+        if kind == "chain":
+            return functools.reduce(_BY_SIGN["∧"], values)
         if kind == "relation":
             return _BY_SIGN[tree.text](*values)
         if kind == "power":

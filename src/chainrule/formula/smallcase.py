@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .elements import Scalar
+from .symbols import Meaning
 from .writing import width_of
 
 __all__ = ["Line", "Matrix", "Section", "SmallCase"]
@@ -86,20 +87,24 @@ def _brackets(number: int, total: int) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Section:
-    """A headed part of a small case."""
+    """A headed part of a small case; ``meanings`` say what symbols in it are."""
 
     title: str
     items: tuple[Line | Matrix, ...] = ()
     note: str = ""
+    meanings: tuple[Meaning, ...] = ()
 
     def __str__(self) -> str:
         rows = [row for item in self.items for row in item.rows()]
+        rows += [meaning.text for meaning in self.meanings]
         return "\n  ".join([self.title, *rows, *([self.note] if self.note else [])])
 
     @property
     def latex(self) -> str:
         """The items as one aligned block."""
-        body = r" \\ ".join(item.latex for item in self.items)
+        rows = [item.latex for item in self.items]
+        rows += [f"&{meaning.latex}" for meaning in self.meanings]
+        body = r" \\ ".join(rows)
         return rf"\begin{{aligned}}{body}\end{{aligned}}" if body else ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .mathml import mathml
+from .symbols import Meaning
 from .writing import width_of
 
 __all__ = ["Step", "Steps"]
@@ -15,8 +16,8 @@ __all__ = ["Step", "Steps"]
 class Step:
     """One step: ``kind`` is function, local, chain, rewrite, result or cost.
 
-    ``lines`` are (left, right) in text, ``tex`` the same in LaTeX; ``note`` says in words what
-    happens.
+    ``lines`` are (left, right) in text, ``tex`` the same in LaTeX; ``meanings`` say what symbols in
+    them are, ``note`` says in words what happens.
     """
 
     kind: str
@@ -24,17 +25,20 @@ class Step:
     lines: tuple[tuple[str, str], ...] = ()
     tex: tuple[tuple[str, str], ...] = ()
     note: str = ""
+    meanings: tuple[Meaning, ...] = ()
 
     @property
     def text(self) -> str:
-        """All lines as text, the note at the end."""
+        """All lines as text, what symbols mean, the note at the end."""
         lines = [f"{left} = {right}" if left else right for left, right in self.lines]
+        lines += [meaning.text for meaning in self.meanings]
         return "\n".join([*lines, *([self.note] if self.note else [])])
 
     @property
     def latex(self) -> str:
         """All lines as one aligned LaTeX block, without delimiters."""
         rows = [f"{left} &= {right}" if left else f"&= {right}" for left, right in self.tex]
+        rows += [f"&{meaning.latex}" for meaning in self.meanings]
         return r"\begin{aligned}" + r" \\ ".join(rows) + r"\end{aligned}" if rows else ""
 
     @property
@@ -45,6 +49,7 @@ class Step:
     def __str__(self) -> str:
         width = max((width_of(left) for left, _ in self.lines), default=0)
         lines = [f"{' ' * (width - width_of(left))}{left} = {right}" for left, right in self.lines]
+        lines += [meaning.text for meaning in self.meanings]
         return "\n   ".join([self.title, *lines, *([self.note] if self.note else [])])
 
 

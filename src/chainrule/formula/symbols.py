@@ -36,6 +36,10 @@ _NORMAL = Meaning(
     r"\text{where } \Phi(z) \text{ is the distribution function of the standard normal"
     r" distribution}",
 )
+_DENSITY = Meaning(
+    "where φ(z) is the density of the standard normal distribution",
+    r"\text{where } \varphi(z) \text{ is the density of the standard normal distribution}",
+)
 _LOWER = Meaning(
     "where Φ(A) is the lower triangle of A with its diagonal halved",
     r"\text{where } \Phi(A) \text{ is the lower triangle of } A \text{ with its diagonal halved}",
@@ -80,6 +84,8 @@ def _meaning(notation: Notation) -> Meaning | None:
         return _LOWER if notation.lower else _UPPER
     if isinstance(notation, Apply) and notation.op == "ndtr":
         return _NORMAL
+    if isinstance(notation, Apply) and notation.op == "normpdf":
+        return _DENSITY
     return _COMMUTATION if isinstance(notation, Commutation) else None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chainrule.formula.derivation import Definition, JacobianForm
+from chainrule.formula.symbols import meanings
 from chainrule.transforms.planning import Plan
 from chainrule.web import Explanation, stored
 
@@ -24,18 +25,27 @@ def to_data(explanation: Explanation) -> dict[str, Any]:
         "value": _formula(derivation.value),
         "definitions": [_formula(part) for part in derivation.parts],
         "gradients": {path: _formula(g) for path, g in derivation.gradients.items()},
+        "where": _meanings([*derivation.parts, *derivation.gradients.values()]),
     }
     if explanation.jacobians:
         forms = derivation.jacobians
         data["jacobians"] = {path: _formula(form) for path, form in forms.items()}
         data["jacobian_definitions"] = [_formula(part) for part in forms.parts]
+        data["jacobian_where"] = _meanings([*forms.parts, *forms.values()])
     if explanation.hessians:
         second = derivation.hessians
         data["hessians"] = [{"by": list(paths)} | _formula(f) for paths, f in second.items()]
         data["hessian_definitions"] = [_formula(part) for part in second.parts]
+        data["hessian_where"] = _meanings([*second.parts, *second.values()])
     if explanation.steps:
         data["steps"] = [
-            {"kind": s.kind, "title": s.title, "lines": _lines(s.lines), "note": s.note}
+            {
+                "kind": s.kind,
+                "title": s.title,
+                "lines": _lines(s.lines),
+                "where": [m._asdict() for m in s.meanings],
+                "note": s.note,
+            }
             for s in derivation.steps
         ]
     if explanation.small is not None:
@@ -92,6 +102,11 @@ def _formula(row: Definition) -> dict[str, Any]:
     if isinstance(row, JacobianForm):
         found |= {"structure": row.structure, "stored": stored(row)}
     return found
+
+
+def _meanings(rows: Iterable[Definition]) -> list[dict[str, str]]:
+    """What symbols in formulas mean, in text and LaTeX."""
+    return [meaning._asdict() for meaning in meanings(rows)]
 
 
 def _lines(lines: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
