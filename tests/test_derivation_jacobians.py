@@ -196,7 +196,7 @@ def test_hessians(f, shapes, text):
 def test_a_hessian_whose_factors_multiply_out_to_a_quadratic():
     """σ⁗: multiplying out and factoring again once went round in circles."""
     derivation = NAMED["third_derivative_of_logistic_loss"].derive()
-    assert derivation.hessian.text == "p (6 p² − 6 p + 1) (1 − p)"
+    assert derivation.hessian.text == "p (1 − p) (6 p² − 6 p + 1)"
 
 
 def test_a_hessian_with_sums_of_quadratic_forms_and_numbers():

@@ -333,7 +333,7 @@ def test_index_notation_on_request():
 
 def test_latex():
     derivation = cr.derive(distance, A="M N", x="N", b="M")
-    assert derivation.gradients["x"].latex == r"\frac{1}{\left\|r\right\|} \, A^\top \, r"
+    assert derivation.gradients["x"].latex == r"\frac{A^\top \, r}{\left\|r\right\|}"
     display = derivation._repr_latex_()
     assert display.startswith(r"$$\begin{aligned}r &= A \, x - b \\ ")
     assert r"\frac{\partial L}{\partial x} &=" in display
@@ -453,7 +453,7 @@ QUOTIENTS = [
     (
         np.std,
         "R[n,m]/(M N √(Σ_(i,j) R[i,j]²/(M N)))",
-        "R/(M N √((𝟏ᵀ (R ⊙ R) 𝟏)/(M N)))",
+        "R/(M N √(𝟏ᵀ (R ⊙ R) 𝟏 / (M N)))",
     ),
 ]
 
@@ -501,13 +501,15 @@ def test_the_negative_of_a_named_sum_is_written_by_its_name():
 
 
 NORMAL = "where Φ(z) is the distribution function of the standard normal distribution"
+DENSITY = "where φ(z) is the density of the standard normal distribution"
 TRIANGLE = "where Φ(A) is the lower triangle of A with its diagonal halved"
 EXCHANGE = "where 𝐊[n,m] is the commutation matrix: 𝐊[n,m] vec(X) = vec(Xᵀ) for X (n, m)"
 
 
 def test_symbols_that_a_reader_may_not_know_are_explained_where_they_occur():
     normal = cr.derive(lambda x: x * (1 + scipy.special.erf(x / np.sqrt(2))) / 2, x="N")
-    assert str(normal).splitlines()[-1] == f"  {NORMAL}"
+    assert str(normal).splitlines()[-2:] == [f"  {NORMAL}", f"  {DENSITY}"]
+    assert normal.gradients["x"].text == "G ⊙ (Φ(x) + x ⊙ φ(x))"
     assert r"\\ &\text{where } \Phi(z)" in normal._repr_latex_()
     assert f"<p>{NORMAL}</p>" in normal._repr_html_()
     triangle = cr.derive(lambda A: np.linalg.cholesky(A), A="N N")

@@ -12,7 +12,7 @@ RASMUSSEN = (
     "Rasmussen, Williams, Gaussian Processes for Machine Learning, eq. 5.9: "
     "½ tr((α αᵀ − K⁻¹) ∂K/∂θ), α = K⁻¹ y"
 )
-MIXTURE = "Bishop, Pattern Recognition and Machine Learning, eq. 9.16-9.22: responsibilities γ"
+MIXTURE = "Bishop, Pattern Recognition and Machine Learning, sec. 9.2.2: responsibilities γ(z_nk)"
 
 
 @entry("gaussian", K="N N", y="N")(RASMUSSEN, domains={"K": definite}, symmetric=("K",))
@@ -47,7 +47,8 @@ def gp_through_cholesky(K, y):
 
 
 @entry("gaussian", X="N D", mu="D", Sigma="D D")(
-    "Bishop, Pattern Recognition and Machine Learning, eq. 2.120-2.122", wrt=("mu", "Sigma"),
+    "Bishop, Pattern Recognition and Machine Learning, sec. 2.3.4 (maximum likelihood)",
+    wrt=("mu", "Sigma"),
     domains={"Sigma": definite}, symmetric=("Sigma",),
 )  # fmt: skip
 def gaussian_likelihood(X, mu, Sigma):

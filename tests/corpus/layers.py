@@ -8,8 +8,14 @@ from chainrule.scipy import special
 
 from ._entry import entry
 
-BACKPROP = "Bishop, Pattern Recognition and Machine Learning, eq. 5.53-5.56: δ = φ′(a) ⊙ Wᵀ δ"
-MATRIX = "Goodfellow, Bengio, Courville, Deep Learning, sec. 6.5.6: G Wᵀ and Xᵀ G"
+BACKPROP = (
+    "Bishop, Pattern Recognition and Machine Learning, eq. 5.51 and 5.56: δ_j = ∂E/∂a_j, "
+    "δ_j = h′(a_j) Σ_k w_kj δ_k"
+)
+MATRIX = (
+    "Goodfellow, Bengio, Courville, Deep Learning, algorithm 6.4: ∇_W J = g hᵀ, then Wᵀ g; "
+    "∂L/∂b = g"
+)
 
 
 @entry("layers", x="N D", w="D M")(MATRIX, jacobian=True)

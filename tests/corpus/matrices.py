@@ -10,34 +10,45 @@ from .regression import COOKBOOK
 GILES = "Giles, Collected Matrix Derivative Results for Forward and Reverse Mode AD"
 
 
-@entry("matrices", A="N N", x="N")(f"{COOKBOOK}, eq. 81: (A + Aᵀ) x", hessian=True)
+@entry("matrices", A="N N", x="N")(
+    f"{COOKBOOK}, Derivatives of Matrices, Vectors and Scalar Forms: ∂xᵀA x/∂x = (A + Aᵀ) x",
+    hessian=True,
+)
 def quadratic_form(A, x):
     return x @ A @ x
 
 
-@entry("matrices", A="M N", B="N M")(f"{COOKBOOK}, eq. 100: ∂tr(A B)/∂A = Bᵀ")
+@entry("matrices", A="M N", B="N M")(f"{COOKBOOK}, Derivatives of Traces: ∂tr(X A)/∂X = Aᵀ")
 def trace_of_product(A, B):
     return np.trace(A @ B)
 
 
 @entry("matrices", A="N N", X="N M", B="M M", C="N N")(
-    f"{COOKBOOK}, eq. 118: ∂tr(Xᵀ B X C)/∂X = B X C + Bᵀ X Cᵀ, transposed", wrt=("X",)
+    f"{COOKBOOK}, Derivatives of Traces: ∂tr(A X B Xᵀ C)/∂X = Aᵀ Cᵀ X Bᵀ + C A X B",
+    wrt=("X",),
 )
 def trace_of_quadratic(A, X, B, C):
     return np.trace(A @ X @ B @ X.T @ C)
 
 
-@entry("matrices", A="K M", X="N M", B="N N", C="M K")(f"{COOKBOOK}, eq. 118", wrt=("X",))
+@entry("matrices", A="K M", X="N M", B="N N", C="M K")(
+    f"{COOKBOOK}, Derivatives of Traces: ∂tr(Xᵀ B X C)/∂X = B X C + Bᵀ X Cᵀ",
+    wrt=("X",),
+)
 def trace_transposed(A, X, B, C):
     return np.trace(A @ X.T @ B @ X @ C)
 
 
-@entry("matrices", A="M N")(f"{COOKBOOK}, eq. 115 and 132: ∂‖A‖²_F/∂A = 2 A", hessian=True)
+@entry("matrices", A="M N")(
+    f"{COOKBOOK}, Derivatives of matrix norms: ∂‖X‖²_F/∂X = 2 X", hessian=True
+)
 def frobenius_norm_squared(A):
     return np.trace(A.T @ A)
 
 
-@entry("matrices", A="K M", X="M N", B="N P")(f"{COOKBOOK}, eq. 101: Aᵀ G Bᵀ", jacobian=True)
+@entry("matrices", A="K M", X="M N", B="N P")(
+    f"{COOKBOOK}, Derivatives of Traces: ∂tr(A X B)/∂X = Aᵀ Bᵀ", jacobian=True
+)
 def product_of_three(A, X, B):
     return A @ X @ B
 
@@ -47,51 +58,60 @@ def gram_matrix(X):
     return X @ X.T
 
 
-@entry("matrices", X="N N")(f"{COOKBOOK}, eq. 90 and 108")
+@entry("matrices", X="N N")(f"{COOKBOOK}, Derivatives of Traces: ∂tr(A Xᵏ)/∂X = Σ_r (Xʳ A Xᵏ⁻ʳ⁻¹)ᵀ")
 def cube(X):
     return X @ X @ X
 
 
 @entry("matrices", X="N N")(
-    f"{COOKBOOK}, eq. 59 and 124: −X⁻ᵀ G X⁻ᵀ", domains={"X": invertible}, jacobian=True
+    f"{GILES}, sec. 2.2.3 (inverse): −X⁻ᵀ G X⁻ᵀ", domains={"X": invertible}, jacobian=True
 )
 def inverse(X):
     return np.linalg.inv(X)
 
 
 @entry("matrices", X="N N", A="N N")(
-    f"{COOKBOOK}, eq. 124: −(X⁻¹ A X⁻¹)ᵀ", domains={"X": invertible}
+    f"{COOKBOOK}, Derivatives of Traces: ∂tr(A X⁻¹ B)/∂X = −(X⁻¹ B A X⁻¹)ᵀ",
+    domains={"X": invertible},
 )
 def trace_of_inverse(X, A):
     return np.trace(np.linalg.inv(X) @ A)
 
 
-@entry("matrices", X="N N")(f"{COOKBOOK}, eq. 57: X⁻ᵀ", domains={"X": invertible}, hessian=True)
+@entry("matrices", X="N N")(
+    f"{COOKBOOK}, Derivatives of a Determinant: ∂ log|det X|/∂X = X⁻ᵀ",
+    domains={"X": invertible},
+    hessian=True,
+)
 def log_determinant(X):
     return np.linalg.slogdet(X)[1]
 
 
-@entry("matrices", X="N N")(f"{COOKBOOK}, eq. 49: det(X) X⁻ᵀ", domains={"X": invertible})
+@entry("matrices", X="N N")(
+    f"{COOKBOOK}, Derivatives of a Determinant: ∂ det X/∂X = det(X) X⁻ᵀ", domains={"X": invertible}
+)
 def determinant(X):
     return np.linalg.det(X)
 
 
 @entry("matrices", A="N N", b="N")(
-    f"{GILES}, sec. 2.3.1: ∂L/∂b = A⁻ᵀ G, ∂L/∂A = −(A⁻ᵀ G) xᵀ", domains={"A": invertible}
+    f"{GILES}, sec. 2.3.1 (A⁻¹ B): B̄ = A⁻ᵀ C̄, Ā = −B̄ Cᵀ", domains={"A": invertible}
 )
 def linear_solve(A, b):
     x = np.linalg.solve(A, b)
     return x
 
 
-@entry("matrices", A="N N", B="N M")(f"{GILES}, sec. 2.3.1", domains={"A": invertible})
+@entry("matrices", A="N N", B="N M")(
+    f"{GILES}, sec. 2.3.1 (A⁻¹ B): B̄ = A⁻ᵀ C̄, Ā = −B̄ Cᵀ", domains={"A": invertible}
+)
 def matrix_solve(A, B):
     X = np.linalg.solve(A, B)
     return X
 
 
 @entry("matrices", A="N N")(
-    "Murray, Differentiation of the Cholesky decomposition, eq. 9-10: "
+    "Murray, Differentiation of the Cholesky decomposition, sec. 3 (symbolic results): "
     "½ L⁻ᵀ (P + Pᵀ) L⁻¹ with P = Φ(Lᵀ G), Φ the lower triangle with its diagonal halved",
     domains={"A": definite},
 )
@@ -100,7 +120,9 @@ def cholesky(A):
     return L
 
 
-@entry("matrices", X="M N")(f"{COOKBOOK}, eq. 57 and 64: 2 (I + X Xᵀ)⁻¹ X")
+@entry("matrices", X="M N")(
+    f"{COOKBOOK}, Derivatives of a Determinant, by the chain rule: 2 (I + X Xᵀ)⁻¹ X"
+)
 def log_determinant_of_gram(X):
     return np.linalg.slogdet(np.eye(X.shape[0]) + X @ X.T)[1]
 

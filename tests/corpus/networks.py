@@ -9,7 +9,10 @@ from chainrule.scipy import special
 from ._entry import choice, cut, entry
 from .layers import BACKPROP
 
-DUMOULIN = "Dumoulin, Visin, A guide to convolution arithmetic, ch. 4: by x a full convolution"
+DUMOULIN = (
+    "Dumoulin, Visin, A guide to convolution arithmetic for deep learning, ch. 4 (transposed "
+    "convolution): by x a full convolution"
+)
 VASWANI = (
     "Vaswani et al., Attention Is All You Need, eq. 1; its backward pass: Dao et al., "
     "FlashAttention, app. B.2: dV = Pᵀ dO, dP = dO Vᵀ, dS = P ⊙ (dP − rowsum(P ⊙ dP))"
@@ -41,13 +44,17 @@ def squared_error_of_a_network(X, y, W1, b1, W2, b2):
 
 # -- recurrent --------------------------------------------------------------------------------
 @entry("networks", x="N D", h="N H", W="D H", U="H H", b="H")(
-    "Goodfellow, Bengio, Courville, Deep Learning, eq. 10.22-10.28", sizes={"H": 6}
+    "Goodfellow, Bengio, Courville, Deep Learning, sec. 10.2.2: diag(1 − h²) on the way back",
+    sizes={"H": 6},
 )
 def recurrent_cell(x, h, W, U, b):
     return np.tanh(x @ W + h @ U + b)
 
 
-LSTM = "Greff et al., LSTM: A Search Space Odyssey, sec. II.B (without peepholes)"
+LSTM = (
+    "Greff et al., LSTM: A Search Space Odyssey, sec. II (backpropagation through time), "
+    "without peepholes"
+)
 
 
 def sigmoid(z):
@@ -109,7 +116,7 @@ def convolution_2d(x, w, b):
 
 # -- embeddings -------------------------------------------------------------------------------
 @entry("networks", E="V D", tokens="T")(
-    "Paszke et al., torch.nn.functional.embedding: rows of G are added where they were read",
+    "PyTorch documentation, torch.nn.Embedding: rows of G are added where they were read",
     wrt=("E",), domains={"tokens": choice(6)},
 )  # fmt: skip
 def embedding(E, tokens):

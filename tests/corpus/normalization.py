@@ -7,10 +7,12 @@ import numpy as np
 from ._entry import entry
 
 LAYER = (
-    "Ba, Kiros, Hinton, Layer Normalization, eq. 4; backward: "
+    "Ba, Kiros, Hinton, Layer Normalization, sec. 3; backward, as for batches in Ioffe, Szegedy: "
     "(Δ − mean(Δ) − x̂ ⊙ mean(Δ ⊙ x̂))/σ with Δ = G ⊙ g"
 )
-BATCH = "Ioffe, Szegedy, Batch Normalization, sec. 3 (the chain rule before algorithm 2)"
+BATCH = (
+    "Ioffe, Szegedy, Batch Normalization, sec. 3 (the chain rule for ∂ℓ/∂x̂, ∂ℓ/∂x, ∂ℓ/∂γ, ∂ℓ/∂β)"
+)
 
 
 @entry("normalization", x="D")(LAYER)
@@ -45,7 +47,7 @@ def batch_norm(x, g, b, eps=1e-5):
 
 
 @entry("normalization", x="N D", g="D")(
-    "Zhang, Sennrich, Root Mean Square Layer Normalization, eq. 4 and appendix"
+    "Zhang, Sennrich, Root Mean Square Layer Normalization, sec. 3: x/RMS(x) ⊙ g"
 )
 def rms_norm(x, g, eps=1e-5):
     s = np.sqrt(np.mean(x**2, axis=1, keepdims=True) + eps)

@@ -8,29 +8,36 @@ import chainrule as cr
 
 from ._entry import entry, positive, signs, unit
 
-COOKBOOK = "Petersen, Pedersen, The Matrix Cookbook"
-LOGISTIC = "Bishop, Pattern Recognition and Machine Learning, eq. 4.91 and 4.97: Xᵀ (p − y), Xᵀ R X"
+COOKBOOK = "Petersen, Pedersen, The Matrix Cookbook (2012)"
+SQUARES = (
+    f"{COOKBOOK}, Derivatives of Matrices, Vectors and Scalar Forms: "
+    "∂(x − A s)ᵀ W (x − A s)/∂s = −2 Aᵀ W (x − A s)"
+)
+LOGISTIC = "Bishop, Pattern Recognition and Machine Learning, eq. 4.96-4.97: Φᵀ (y − t), Φᵀ R Φ"
 
 
-@entry("regression", X="N D", w="D", y="N")(f"{COOKBOOK}, eq. 84")
+@entry("regression", X="N D", w="D", y="N")(SQUARES)
 def mean_squared_error(X, w, y):
     r = X @ w - y
     return np.mean(r**2)
 
 
-@entry("regression", A="M N", x="N", b="M")(f"{COOKBOOK}, eq. 84", hessian=True)
+@entry("regression", A="M N", x="N", b="M")(SQUARES, hessian=True)
 def least_squares(A, x, b):
     r = A @ x - b
     return 0.5 * r @ r
 
 
-@entry("regression", A="M N", x="N", b="M")(f"{COOKBOOK}, eq. 129: ∂‖x − a‖/∂x = (x − a)/‖x − a‖")
+@entry("regression", A="M N", x="N", b="M")(
+    f"{COOKBOOK}, Derivatives of vector norms: ∂‖x − a‖/∂x = (x − a)/‖x − a‖"
+)
 def residual_norm(A, x, b):
     return np.linalg.norm(A @ x - b)
 
 
 @entry("regression", w="D", X="N D", y="N", lam="")(
-    "Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, eq. 3.43-3.44",
+    "Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, sec. 3.4.1 (ridge): "
+    "−2 Xᵀ (y − X β) + 2 λ β",
     wrt=("w",), hessian=True, domains={"lam": positive},
 )  # fmt: skip
 def ridge(w, X, y, lam):
@@ -45,7 +52,7 @@ def logistic_regression(w, X, y):
 
 
 @entry("regression", w="D", X="N D", y="N")(
-    "Murphy, Machine Learning: A Probabilistic Perspective, eq. 8.3 (labels ±1)",
+    "Murphy, Machine Learning: A Probabilistic Perspective, sec. 8.3.1 (labels ±1)",
     wrt=("w",), hessian=True, domains={"y": signs},
 )  # fmt: skip
 def logistic_of_signs(w, X, y):
@@ -57,7 +64,9 @@ def logistic_loss(z):
     return np.log(1 + np.exp(-z))
 
 
-@entry("regression", z="")("σ′ = σ (1 − σ), so −σ(−z), σ(z) (1 − σ(z)), …", hessian=True)
+@entry("regression", z="")(
+    "Bishop, Pattern Recognition and Machine Learning, eq. 4.88: σ′ = σ (1 − σ)", hessian=True
+)
 def loss_of_margin(z):
     return logistic_loss(z)
 
@@ -81,7 +90,9 @@ def gradient_of_logistic_regression(w, X, y):
 
 
 @entry("regression", U="N K", V="M K", A="N M", W="N M")(
-    "Koren, Bell, Volinsky, Matrix Factorization Techniques, eq. 2", domains={"W": unit}
+    "Koren, Bell, Volinsky, Matrix Factorization Techniques for Recommender Systems: the error "
+    "e_ui = r_ui − q_iᵀ p_u, summed over the known entries; gradients −2 e_ui q_i",
+    domains={"W": unit},
 )
 def masked_factorization(U, V, A, W):
     R = A - U @ V.T

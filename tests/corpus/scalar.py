@@ -6,7 +6,7 @@ import numpy as np
 
 from ._entry import entry, positive
 
-CHAIN = "Spivak, Calculus, ch. 10: (f∘g)′ = f′(g) g′; (f/g)′ = (f′ g − f g′)/g²"
+CHAIN = "Spivak, Calculus, ch. 10 (Differentiation): (f∘g)′ = f′(g) g′; (f/g)′ = (f′ g − f g′)/g²"
 
 
 @entry("scalar", x="")(CHAIN)

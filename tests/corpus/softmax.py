@@ -8,8 +8,11 @@ from chainrule.scipy import special
 
 from ._entry import choice, entry, one_hot, probabilities
 
-BISHOP = "Bishop, Pattern Recognition and Machine Learning, eq. 4.106: ∂y_k/∂a_j = y_k (I_kj − y_j)"
+BISHOP = (
+    "Bishop, Pattern Recognition and Machine Learning, sec. 4.3.4: ∂y_k/∂a_j = y_k (I_kj − y_j)"
+)
 CROSS = "Bishop, Pattern Recognition and Machine Learning, eq. 4.109: Σ_n (y_nj − t_nj) φ_n"
+ONE_HOT = "; diag(Y 𝟏) is I where the rows of Y sum to 1"
 
 
 @entry("softmax", x="N")(BISHOP, jacobian=True)
@@ -46,7 +49,7 @@ def softmax_regression_of_one(w, x, t):
     return special.logsumexp(z) - t @ z
 
 
-@entry("softmax", Z="N C", Y="N C")(CROSS, wrt=("Z",), domains={"Y": one_hot})
+@entry("softmax", Z="N C", Y="N C")(CROSS + ONE_HOT, wrt=("Z",), domains={"Y": one_hot})
 def cross_entropy(Z, Y):
     P = special.softmax(Z, axis=1)
     return -np.mean(np.sum(Y * np.log(P), axis=1))
@@ -67,7 +70,8 @@ def cross_entropy_of_labels(Z, labels):
 
 
 @entry("softmax", Z="N C", Y="N C")(
-    "Szegedy et al., Rethinking the Inception Architecture, sec. 7: q′ = (1 − ε) δ + ε/K",
+    "Szegedy et al., Rethinking the Inception Architecture, sec. 7: q′ = (1 − ε) δ + ε/K; "
+    "diag(q 𝟏) is I where the rows of Y sum to 1",
     wrt=("Z",), domains={"Y": one_hot},
 )  # fmt: skip
 def label_smoothing(Z, Y, eps=0.1):

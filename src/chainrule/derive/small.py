@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from ..formula.conditions import Clause, clauses, holds
 from ..formula.derivation import Definition, Derivation, JacobianForm
 from ..formula.elements import Elements, NoElements, Numbers, Scalar, TooLong
 from ..formula.evaluate import evaluate
-from ..formula.quantity import Quantity, Sym, ordered
+from ..formula.quantity import Add, Num, Pow, Quantity, Sym, ordered
 from ..formula.smallcase import Line, Matrix, Section, SmallCase
 from ..formula.symbols import meanings
 from ..formula.writing import ATOM, Env, latex_name
@@ -29,6 +29,7 @@ __all__ = ["write_small_case"]
 
 _BUDGET = 30_000  # products of terms, beyond which definitions are not opened
 _MOST = 400  # elements of one Jacobian on paper
+_SLOPES = "cuvstqek"  # names of derivatives of activations
 _LINEAR = {"N": 1, "D": 2, "M": 3}
 
 
@@ -83,9 +84,10 @@ class _Small:
         self.derivation = derivation
         self.sizes = sizes
         self.jacobians = derivation.jacobians if derivation.value.shape else None
-        parts = [*derivation.parts, *(self.jacobians.parts if self.jacobians is not None else ())]
-        self.parts: list[Definition] = parts
-        names = {p.quantity: p.name for p in parts}
+        self.new = [*self.jacobians.parts] if self.jacobians is not None else []
+        self.new += self._slopes({p.quantity for p in (*derivation.parts, *self.new)})
+        self.parts: list[Definition] = [*derivation.parts, *self.new]
+        names = {p.quantity: p.name for p in self.parts}
         self.integers = self._integers()
         indices = Env(self.integers, sizes, formula_functions())
         self.elements = Elements(sizes, names, self._opaque, indices=indices)
@@ -113,6 +115,19 @@ class _Small:
             free = (np.arange(prod(shape)) + 1).reshape(shape) % most
             found[self.writer.symbols[k]] = free if array is None else np.asarray(array)
         return found
+
+    def _slopes(self, known: Collection[Quantity]) -> Iterator[Definition]:
+        """Names for ``1 − h²`` in Jacobians: elements are multiplied out, which would hide them."""
+        taken = self.writer.taken | set(self.writer.names.values())
+        letters = iter([c for c in _SLOPES if c not in taken])
+        forms = self.jacobians.values() if self.jacobians is not None else ()
+        for q in ordered([form.quantity for form in forms]):
+            if isinstance(q, Add) and q.shape and len(q.parts) == 2 and q not in known:
+                one, other = (part for _, part in q.parts)
+                base = other.base if isinstance(other, Pow) else other
+                name = next(letters, None) if isinstance(one, Num) and base in known else None
+                if name is not None:
+                    yield Definition(**self.writer.pen.fields(name, q, top=True))
 
     def _opaque(self, q: Quantity) -> tuple[str, str]:
         notation = self.writer.pen.notation(q)
@@ -205,9 +220,8 @@ class _Small:
         left = self.elements.symbols(value.name, value.quantity)
         name = form.name
         items: list[Line | Matrix] = []
-        new = self.jacobians.parts if self.jacobians is not None else ()
         inside = set(_under(form.quantity))
-        for part in new:
+        for part in self.new:
             if part.quantity in inside:
                 opened = self.elements.of(part.quantity, top=True)
                 items += self._equations(part.name, part.quantity, opened)
@@ -280,7 +294,7 @@ class _Small:
         title = f"The general formula for {gradient.name}"
         used = set(_under(gradient.quantity))
         of_value = set(_under(self.derivation.value.quantity))
-        parts = [p for p in self.parts if p.quantity in used and p.quantity not in of_value]
+        parts = [p for p in self.derivation.parts if p.quantity in used - of_value]
         lines = [Line((p.left(), p.left(True)), (p.text, p.latex)) for p in parts]
         said = tuple(meanings([*parts, gradient]))
         return how, Section(title, (*lines, item, shown), note, said)

@@ -296,7 +296,7 @@ class Scaled(Notation):
             under = low[0] if len(low) == 1 else f"({' '.join(low)})"
             if len(low) == 1 and low[0] == bottom and " " in bottom:
                 under = f"({bottom})"
-            loose = len(parts) > 1 or " " in _without_brackets(parts[0])
+            loose = len(parts) > 1 or " " in _without_brackets(text)
             text += f" / {under}" if loose else f"/{under}"
         return Written(minus + text, level)
 
