@@ -107,3 +107,10 @@ def test_arithmetic_is_that_of_numbers(first, second):
     assert hash((a + b) - b) == hash(a)
     assert a * b == b * a
     assert (a * b).value(SIZES) == pytest.approx(float(x * y), rel=1e-12, abs=1e-12)
+
+
+def test_quotients_that_are_reciprocals_of_monomials_keep_them():
+    n = name("N")
+    ratio = (1 / (n**2 - n)) / (-1 / (n - 1))
+    assert ratio == -1 / n
+    assert str(ratio) == "−1/N"

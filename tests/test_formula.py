@@ -428,7 +428,7 @@ def test_a_loop_over_a_named_extent_that_carries_a_value_says_so():
             y = np.sin(y + x[i])
         return y
 
-    with pytest.raises(FormulaError, match=r"carries a value from step to step"):
+    with pytest.raises(FormulaError, match=r"carries a value, y, from step to step"):
         cr.derive(f, x="N")
     assert cr.derive(f, x="3").gradients["x"].index.count("cos") == 3
 

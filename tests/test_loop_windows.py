@@ -37,6 +37,32 @@ def test_a_stride_is_right_at_even_sizes_too():
         np.testing.assert_allclose(fast(x, w), windows.strided(x, w))
 
 
+AROUND = {
+    "periodic": ({"u": "N M"}, "G[(n+1 mod N),m] + G[(n−1 mod N),m] + ", "% N"),
+    "circulant": ({"c": "N", "x": "N"}, "Σ_i G[i] x[(i−n mod N)]", "% N"),
+    "shifted": ({"x": "N"}, None, "% N"),
+    "repeated": ({"x": "N"}, None, "// 2"),
+    "unfolded": ({"x": "N M"}, None, "x.reshape"),
+    "covariance": ({"X": "N M"}, None, "/ N"),
+}
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_remainders_and_quotients_of_counters(name):
+    f = getattr(windows, name)
+    shapes, gradient, code = AROUND[name]
+    derivation = cr.derive(f, **shapes)
+    if gradient is not None:
+        assert derivation.gradients[next(iter(shapes))].index.startswith(gradient)
+    fast = cr.vectorize(f, **shapes)
+    assert code in fast.source
+    rng = np.random.default_rng(0)
+    for sizes in ({"N": 5, "M": 4}, {"N": 3, "M": 6}, {"N": 8, "M": 2}):
+        values = [rng.normal(size=[sizes[n] for n in s.split()]) for s in shapes.values()]
+        for result in (fast(*values), defined(fast.source, name)(*values)):
+            np.testing.assert_allclose(result, f(*values), rtol=1e-12, atol=1e-13)
+
+
 def test_simple_expressions_of_small_sizes_come_first():
     first, second = {"N": 4, "D": 3}, {"N": 10, "D": 5}
     assert str(solve(1 / 3, 1 / 9, first, second)) == "1/(N − 1)"

@@ -32,6 +32,49 @@ def max_pool(x):
     return y
 
 
+def periodic(u):
+    n, m = u.shape
+    v = np.zeros((n, m))
+    for i in range(n):
+        for j in range(m):
+            s = u[(i + 1) % n, j] + u[(i - 1) % n, j] + u[i, (j + 1) % m] + u[i, (j - 1) % m]
+            v[i, j] = s - 4 * u[i, j]
+    return v
+
+
+def circulant(c, x):
+    n = len(c)
+    y = np.zeros(n)
+    for i in range(n):
+        for j in range(n):
+            y[i] += c[(i - j) % n] * x[j]
+    return y
+
+
+def shifted(x):
+    return np.array([np.tanh(x[(i + 3) % len(x)]) for i in range(len(x))])
+
+
+def repeated(x):
+    return np.array([x[i // 2] for i in range(2 * len(x))])
+
+
+def unfolded(x):
+    n, d = x.shape
+    return np.array([x[i // d, i % d] for i in range(n * d)])
+
+
+def covariance(X):
+    N, D = X.shape
+    mean = [sum(X[n, d] for n in range(N)) / N for d in range(D)]
+    C = np.zeros((D, D))
+    for a in range(D):
+        for b in range(D):
+            for n in range(N):
+                C[a, b] += (X[n, a] - mean[a]) * (X[n, b] - mean[b]) / (N - 1)
+    return C
+
+
 def recurrent(W, U, x, h):
     for t in range(len(x)):
         h = np.tanh(W @ h + U @ x[t])

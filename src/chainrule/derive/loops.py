@@ -54,6 +54,7 @@ PLANS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((3, 5), (4, 7), (6, 7), (5, 9), (7, 13), (6, 14), (8, 15)),
     ((4, 10), (6, 8), (8, 18), (10, 14)),  # halves
     ((5, 9), (7, 13), (3, 5), (11, 17)),
+    ((7, 12), (8, 14), (9, 16)),  # shifts around an axis
 )
 
 #: Sizes at which formulas of loops are checked: kernels are smaller than what they run over.

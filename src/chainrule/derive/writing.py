@@ -127,7 +127,9 @@ def looped(signature: Signature, wanted: list[int], options: Options) -> Writer:
     first: Exception | None = None
     failing = LoopPlan(PLANS[0], False)
     captures = (True, False) if refers_to_arrays(signature.function) else (False,)
-    for arrays, pairs in itertools.product(captures, PLANS):
+    names = len(signature.names)
+    plans = [pairs for pairs in PLANS if names <= len(pairs)] or [PLANS[0]]
+    for arrays, pairs in itertools.product(captures, plans):
         found: list[Writer] = []
         for counting in (True, False):  # counters that are used as numbers: x**i, or 1, x, x²
             plan = LoopPlan(pairs, arrays, counting)

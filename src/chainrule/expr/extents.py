@@ -115,18 +115,18 @@ class Extent:
             raise ZeroDivisionError("division by an extent that is zero")
         if not top:
             bottom = {_UNIT: Fraction(1)}
-        elif len(bottom) == 1:
-            ((mono, coef),) = bottom.items()
-            if mono or coef != 1:
-                top = {_times(m, mono, -1): c / coef for m, c in top.items()}
-                bottom = {_UNIT: Fraction(1)}
-        elif (whole := _divide(top, bottom)) is not None:
+        elif len(bottom) > 1 and (whole := _divide(top, bottom)) is not None:
             top, bottom = whole, {_UNIT: Fraction(1)}
-        else:
+        elif len(bottom) > 1:
             top, bottom = _cleared(top, bottom)
             inverse = _divide(bottom, top) if len(top) > 1 else None
             if inverse is not None:
                 top, bottom = {_UNIT: Fraction(1)}, inverse
+        if len(bottom) == 1:
+            ((mono, coef),) = bottom.items()
+            if mono or coef != 1:
+                top = {_times(m, mono, -1): c / coef for m, c in top.items()}
+                bottom = {_UNIT: Fraction(1)}
         if len(bottom) > 1:
             scale = bottom[_lead(bottom)]
             if scale != 1:

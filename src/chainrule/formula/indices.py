@@ -181,12 +181,13 @@ class _Writer:
             assert key.table is not None
             return self.element(key.table, key.subs).text
         if key.kind == "mod":
+            sub = key.subs[0]
+            if isinstance(sub, Form):  # i−n, not −n+i
+                parts = sorted(sub.parts, key=lambda part: part[0].negative)
+                inside = [self.index(Form(sub.const, tuple(parts)))]
             return f"({inside[0]} mod {key.n})"
-        return (
-            f"⌊({inside[0]})/{key.n}⌋"
-            if not self.latex
-            else (rf"\lfloor ({inside[0]})/{key.n} \rfloor")
-        )
+        body = inside[0] if isinstance(key.subs[0], int) else f"({inside[0]})"
+        return rf"\lfloor {body}/{key.n} \rfloor" if self.latex else f"⌊{body}/{key.n}⌋"
 
     # -- sums, powers, functions --------------------------------------------------------------
     def _sum(self, total: Add, at: tuple[Index, ...]) -> Written:

@@ -17,7 +17,7 @@ from ...expr.build import linear, ramp, view
 from ...expr.calls import call
 from ...expr.draft import Draft, zeros
 from ...expr.nodes import Box, Const, Map, Node, Scalar
-from ...expr.subs import Look, Mod, Sub, affine
+from ...expr.subs import Div, Look, Mod, Sub, affine
 from .elements import PatternError
 from .lattice import Form, Nest, Unfit, affine_columns, basis_of, fit, fit_several, normalized
 from .scalars import Atom, Factor, Linear, Product
@@ -163,10 +163,7 @@ class Groups:
     def _within(self, group: _Group, limits: Sequence[int]) -> bool:
         """The box of the labels may hold more than the members: no argument may be outside."""
         for form, limit in zip(group.forms, limits, strict=True):
-            low = high = form.const
-            for c, e in zip(form.coefs, group.extents, strict=True):
-                low += min(c * (e - 1), 0)
-                high += max(c * (e - 1), 0)
+            low, high = form.reach(group.extents)
             if low < 0 or high >= limit:
                 return False
         return True
@@ -428,7 +425,7 @@ class Groups:
         leading: list[int] = []
         for k in group.axes:  # a label of the nest for each axis of the group
             label = [j for j, c in enumerate(own[k].coefs) if c]
-            if len(label) != 1 or own[k].coefs[label[0]] != 1 or own[k].const:
+            if len(label) != 1 or own[k] != Form(0, _unit(len(own[k].coefs), label[0])):
                 raise PatternError(_STANDS.format(what=_named(sample)), [sample.origin])
             leading.append(label[0])
         if any(nest.extents[j] != e for j, e in zip(leading, group.shape, strict=True)):
@@ -455,26 +452,32 @@ def _ranks(
 
 def _counted(form: Form, zero: int, extents: Sequence[int]) -> tuple[Node, tuple[Sub, ...]]:
     """An element of an array of counts, read from the shortest ramp that holds it."""
-    reach = [c * (e - 1) for c, e in zip(form.coefs, extents, strict=True)]
-    low = form.const - zero + sum(r for r in reach if r < 0)
-    high = form.const - zero + sum(r for r in reach if r > 0)
+    if form.wrap is not None:
+        raise PatternError("a number is made of a loop counter by % or //")
+    low, high = (end - zero for end in form.reach(extents))
     counts: Node = Box(ramp(high - min(low, 0) + 1))
     if low < 0:
         counts = linear((1, counts), (low, Const(1)))
     return counts, (_sub(Form(form.const - zero - min(low, 0), form.coefs)),)
 
 
+def _unit(count: int, k: int) -> tuple[int, ...]:
+    return tuple(int(j == k) for j in range(count))
+
+
 def _apart(form: Form, extents: Sequence[int]) -> Sub:
     """A subscript that is negative where a form is 0, and only there."""
-    reach = [c * (e - 1) for c, e in zip(form.coefs, extents, strict=True)]
-    low = form.const + sum(r for r in reach if r < 0)
-    high = form.const + sum(r for r in reach if r > 0)
+    low, high = form.reach(extents)
     n = high + 1 if high == -low else high - low + 1
     return affine(-1, [(1, Mod(n, _sub(form)))])
 
 
 def _sub(form: Form) -> Sub:
-    return affine(form.const, [(c, k) for k, c in enumerate(form.coefs)])
+    inner = affine(form.const, [(c, k) for k, c in enumerate(form.coefs)])
+    if form.wrap is None:
+        return inner
+    how, n = form.wrap
+    return affine(0, [(1, Mod(n, inner) if how == "mod" else Div(n, inner))])
 
 
 def _by_kind(total: Linear) -> dict[Any, list[Product]]:

@@ -2,7 +2,8 @@
 
 A set of points is given by columns (a subscript each).  :func:`fit` finds labels that run from 0
 and write every column as an affine form of them, such that the points are exactly the label box,
-or the part of it in which some affine forms are not negative (a triangle, a padded window).
+or the part of it in which some affine forms are not negative (a triangle, a padded window) or not 0
+(all but a diagonal).  A column may also be an affine form ``mod`` or ``div`` a number.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +32,7 @@ Points = Any  # an integer array, one row a point
 _MAX_GRID = 400_000
 _MAX_BASES = 300
 _MAX_PARTS = 9
+_MAX_LABELS = 4
 
 
 class Unfit(ValueError):
@@ -39,18 +41,33 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Form:
-    """``const + Σ coefs[k]·label k``."""
+    """``const + Σ coefs[k]·label k``, or that ``mod`` or ``div`` a number."""
 
     const: int
     coefs: tuple[int, ...]
+    wrap: tuple[Literal["mod", "div"], int] | None = None
 
     def of(self, labels: Points) -> Any:
         """Its values at rows of labels."""
-        return labels @ np.array(self.coefs, int) + self.const if self.coefs else self.const
+        inner = labels @ np.array(self.coefs, int) + self.const if self.coefs else self.const
+        if self.wrap is None:
+            return inner
+        how, n = self.wrap
+        return inner % n if how == "mod" else inner // n
+
+    def reach(self, extents: Sequence[int]) -> tuple[int, int]:
+        """Its least and its largest value over a box of labels (of ``mod`` bounds of them)."""
+        steps = [c * (e - 1) for c, e in zip(self.coefs, extents, strict=True)]
+        low = self.const + sum(s for s in steps if s < 0)
+        high = self.const + sum(s for s in steps if s > 0)
+        if self.wrap is None:
+            return low, high
+        how, n = self.wrap
+        return (0, n - 1) if how == "mod" else (low // n, high // n)
 
     def moved(self, order: Sequence[int]) -> Form:
         """The same form after label ``order[k]`` has become label k."""
-        return Form(self.const, tuple(self.coefs[k] for k in order))
+        return replace(self, coefs=tuple(self.coefs[k] for k in order))
 
 
 @dataclass(frozen=True)
@@ -171,7 +188,7 @@ def _widened(
     """
     for column, limit in zip(nest.columns, limits, strict=False):
         moved = [k for k, c in enumerate(column.coefs) if c]
-        if len(moved) != 1 or column.coefs[moved[0]] != 1:
+        if len(moved) != 1 or column.coefs[moved[0]] != 1 or column.wrap is not None:
             continue
         (label,) = moved
         if column.const < 0 or (column.const == 0 and nest.extents[label] >= limit):
@@ -180,7 +197,7 @@ def _widened(
         shift = column.const
 
         def behind(form: Form, label: int = label, shift: int = shift) -> Form:
-            return Form(form.const - shift * form.coefs[label], form.coefs)
+            return replace(form, const=form.const - shift * form.coefs[label])
 
         wider = Nest(
             extents,
@@ -221,13 +238,75 @@ def fit_several(
                 return [fit(points, domain, shape, limits, apart)]
             except Unfit:
                 continue
-    for parts in _parts(points, len(shape)):
+    wrapped = _wrapped(points, limits)
+    if wrapped is not None:
+        return [wrapped]
+    for parts in _parts(points, len(shape), limits):
         try:
-            nests = [fit(part, domain, shape, limits) for part in parts]
+            nests = [_whole_or_wrapped(part, domain, shape, limits) for part in parts]
         except Unfit:
             continue
         if all(len(nest.constraints) < 2 for nest in nests):  # a few points are in any polygon
             return nests
+    return None
+
+
+def _whole_or_wrapped(
+    points: Points, domain: Points, shape: Sequence[int], limits: Sequence[int]
+) -> Nest:
+    try:
+        return fit(points, domain, shape, limits)
+    except Unfit:
+        found = _wrapped(points, limits)
+        if found is None:
+            raise
+        return found
+
+
+def _wrapped(points: Points, limits: Sequence[int]) -> Nest | None:
+    """A full box of labels under which some columns are ``mod`` or ``div`` a number."""
+    width = points.shape[1]
+    numbers = sorted({2, 3, 4, *(n for n in limits if n > 1)})
+    for size in range(1, min(width, _MAX_LABELS + 1)):
+        for choice in itertools.islice(itertools.combinations(range(width), size), _MAX_BASES):
+            labels = np.zeros((len(points), size), int)
+            for position, k in enumerate(choice):
+                labels[:, position], _, _ = normalized(points[:, k])
+            extents = tuple(int(e) for e in labels.max(axis=0) + 1)
+            if prod(extents) != len(points) or len(np.unique(labels, axis=0)) < len(points):
+                continue
+            columns = [
+                _any_form(labels, points[:, k], extents, numbers, limits[k]) for k in range(width)
+            ]
+            found = [c for c in columns if c is not None]
+            if len(found) == width and any(c.wrap is not None for c in found):
+                return Nest(extents, tuple(found))
+    return None
+
+
+def _any_form(
+    labels: Points, column: Any, extents: Sequence[int], numbers: Sequence[int], limit: int
+) -> Form | None:
+    """The column as an affine form, or one that ``mod`` or ``div`` wraps."""
+    plain = affine_columns(labels, column[:, None])
+    if plain is not None:
+        return plain[0]
+    for coefs in sorted(
+        itertools.product((0, 1, -1, 2), repeat=len(extents)),
+        key=lambda c: (sum(map(abs, c)), sum(x < 0 for x in c)),
+    ):
+        inner = labels @ np.array(coefs, int)
+        if not any(coefs):
+            continue
+        for n in dict.fromkeys((limit, *numbers)):
+            const = int(column[0] - inner[0]) % n
+            if n > 1 and np.array_equal((inner + const) % n, column):
+                const -= n if 2 * const > n else 0
+                return Form(const, coefs, ("mod", n))
+        for n in numbers:
+            for const in range(n):
+                if np.array_equal((inner + const) // n, column):
+                    return Form(const, coefs, ("div", n))
     return None
 
 
@@ -236,8 +315,8 @@ def _misses(gap: Any) -> bool:
     return bool((gap != 0).all() and (gap > 0).any() and (gap < 0).any())
 
 
-def _parts(points: Points, given: int) -> Iterator[list[Points]]:
-    """Ways to take points apart: by the sign of a difference, or by what it is."""
+def _parts(points: Points, given: int, limits: Sequence[int]) -> Iterator[list[Points]]:
+    """Ways to take points apart: by the sign of a difference, or by what it is (around an axis)."""
     for a, b in itertools.combinations(range(points.shape[1]), 2):
         gap = points[:, a] - points[:, b]
         for first in (gap > 0, gap >= 0):
@@ -246,11 +325,12 @@ def _parts(points: Points, given: int) -> Iterator[list[Points]]:
     offsets = points[:, given:, None] - points[:, None, :given]
     for matching in itertools.islice(_matchings(points.shape[1] - given, given), _MAX_BASES):
         chosen = offsets[:, range(len(matching)), matching]
-        kinds, inverse = np.unique(chosen, axis=0, return_inverse=True)
-        if 1 < len(kinds) <= min(_MAX_PARTS, len(points) // 3):
-            parts = [points[inverse.reshape(-1) == k] for k in range(len(kinds))]
-            if min(map(len, parts)) * 2 >= max(map(len, parts)) > 1:
-                yield parts
+        for taken in (chosen, chosen % np.array(limits[given:])):
+            kinds, inverse = np.unique(taken, axis=0, return_inverse=True)
+            if 1 < len(kinds) <= min(_MAX_PARTS, len(points) // 3):
+                parts = [points[inverse.reshape(-1) == k] for k in range(len(kinds))]
+                if min(map(len, parts)) * 2 >= max(map(len, parts)) > 1:
+                    yield parts
 
 
 def _matchings(count: int, given: int) -> Iterator[tuple[int, ...]]:
@@ -334,6 +414,7 @@ def _half_spaces(labels: Points, columns: Sequence[Form], extents: Sequence[int]
             one = [0] * width
             one[a], one[b] = 1, sign
             directions[tuple(one)] = None
+    columns = [form for form in columns if form.wrap is None]
     for form in columns:
         directions[form.coefs] = None
     for left, right in itertools.combinations(columns, 2):
