@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..steps import Plan, ViewOp
 from .callback import Callback
 from .forwarding import forwarded
 from .fusion import Item, fused, meets_again
-from .layout import Access, Array, Buffer, Unsupported, contiguous_strides, kind_of
+from .layout import WIDTHS, Access, Array, Buffer, Unsupported, contiguous_strides, kind_of
 from .loops import identity_of
 from .nest import Apply, Constant, Fold, How, Load, Nest, Store, prepared, pruned
 from .reuse import in_place
@@ -23,6 +24,10 @@ __all__ = ["Assembly", "converted"]
 #: A nest that has so many nodes takes no further ones: LLVM's time grows faster than a function.
 MOST_NODES = 160
 LONG_COUNTS = 10
+
+# What is computed again rather than read from an array that is so many times larger.
+_SIMPLE = frozenset({"add", "subtract", "multiply", "negative", "where", "convert"})
+_SMALLER, _FEW = 4, 5
 
 
 class Assembly:
@@ -103,8 +108,52 @@ class Assembly:
         held = self.held.get(array.buffer)
         if held is not None and held[0] == number and held[2] == access:
             return held[1]
+        if held is not None and held[0] < number:
+            again = self._again(nest, access, held)
+            if again is not None:
+                return again
         self.read.add(array.buffer)
         return nest.add(Load(access, array.kind))
+
+    def _again(self, nest: Nest, access: Access, held: tuple[int, int, Access]) -> int | None:
+        """The node of a value computed anew: simple, from operands that are much smaller."""
+        at, number, place = held
+        maker = self.items[at]
+        if not isinstance(maker, Nest) or maker.serial or place.offset != access.offset:
+            return None
+        loops = _matched(maker.shape, place, nest.shape, access)
+        if loops is None:
+            return None
+        needed, pending = {number}, [number]
+        while pending:
+            node = maker.nodes[pending.pop()]
+            if isinstance(node, Apply):
+                if node.op not in _SIMPLE:
+                    return None
+                pending.extend(set(node.args) - needed)
+                needed.update(node.args)
+        points = [maker.nodes[k] for k in sorted(needed)]
+        loads = [n for n in points if isinstance(n, Load)]
+        if len(points) > _FEW or not all(self._lasts(n, at) for n in loads):
+            return None
+        held_bytes = maker.size * WIDTHS[place.buffer.kind]
+        if _SMALLER * sum(n.access.buffer.nbytes for n in loads) > held_bytes:
+            return None
+        made: dict[int, int] = {}
+        for k in sorted(needed):
+            node = maker.nodes[k]
+            if isinstance(node, Load):
+                self.read.add(node.access.buffer)
+                strides = tuple(0 if j is None else node.access.strides[j] for j in loops)
+                node = replace(node, access=replace(node.access, strides=strides))
+            elif isinstance(node, Apply):
+                node = replace(node, args=tuple(made[a] for a in node.args))
+            made[k] = nest.add(node)
+        return made[number]
+
+    def _lasts(self, load: Load, at: int) -> bool:
+        """Whether what a nest read is still there."""
+        return not load.index and self.written.get(load.access.buffer, -1) < at
 
     def _store(self, number: int, node: int, array: Array, shape: Sequence[int]) -> None:
         nest = self.items[number]
@@ -213,6 +262,23 @@ class Assembly:
                         result.append(first)
                 result.append(nest)
         return result
+
+
+def _matched(
+    made: tuple[int, ...], place: Access, wanted: tuple[int, ...], access: Access
+) -> list[int | None] | None:
+    """For each loop of a reader the maker's loop that it follows; None if they do not match."""
+    follows = {step: k for k, step in enumerate(place.strides)}
+    if 0 in follows or len(follows) != len(made):
+        return None
+    loops: list[int | None] = []
+    for extent, step in zip(wanted, access.strides, strict=True):
+        loop = follows.get(step)
+        if step and (loop is None or made[loop] != extent):
+            return None
+        loops.append(loop if step else None)
+    met = [k for k in loops if k is not None]
+    return loops if len(set(met)) == len(met) == len(made) else None
 
 
 def _begins_with_zeros(nest: Nest) -> bool:

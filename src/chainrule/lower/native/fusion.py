@@ -23,6 +23,7 @@ from .layout import WIDTHS, Access, Buffer
 from .loops import Moved, emit_nest, identity_of
 from .matmul import Product
 from .nest import Constant, Fold, Load, Nest, Store, beneath
+from .tiles import Turned, tiled
 
 __all__ = ["Group", "Item", "emit_group", "fused", "meets_again", "writes"]
 
@@ -299,9 +300,28 @@ def _made(
         group.nests.append(nest)
     if any(map(_narrow, group.nests)) and chunk >= VECTORS:
         _turn(group)
+    first += _with_tiles(group)
     for buffer, row in rows.items():
         buffer.size = CHUNKS * group.strip * row
     return group, first, last
+
+
+def _with_tiles(group: Group) -> list[Nest]:
+    """Short sums of the group side by side; nests that turn operands beforehand."""
+    fixed = {*group.sliced, *group.private, *(b for nest in group.nests for b in writes(nest))}
+    before: list[Nest] = []
+    turned: Turned = {}
+
+    def changed(nest: Nest) -> Nest:
+        found = tiled(nest, fixed, 1, turned)
+        if found is None:
+            return nest
+        before.extend(found[0])
+        return found[1]
+
+    group.nests = [changed(nest) for nest in group.nests]
+    group.whole = [(nest if loop else changed(nest), loop) for nest, loop in group.whole]
+    return before
 
 
 def _narrow(nest: Nest) -> bool:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from .code import ALIGN, MEMORY, Code, Target, V
 from .layout import Access, Buffer, Unsupported
+from .masks import skipped
 from .nest import Apply, Constant, Fold, Load, Nest, Store
 from .scalar import apply
 from .shared import LONG, called
@@ -88,6 +89,8 @@ class _Emitter:
         self.pointers: dict[int, str] = {}
         self.accumulators: dict[int, str] = {}
         self.bases: dict[Access, str] = {}
+        self.skips = -1  # a loop that does those rounds only in which the mask is True
+        self.mask: Load | None = None
 
     def text(self) -> str:
         c, nest = self.c, self.nest
@@ -109,6 +112,9 @@ class _Emitter:
                 name = c.fresh("acc")
                 c.line(f"{name} = alloca {c.type(self._kind(sink))}, align 64")
                 self.accumulators[position] = name
+        found = None if self.nest.tiled else skipped(nest)
+        if found is not None:
+            self.skips, self.mask = found
         self._outer(0, {a: self._begin(a) for a in nest.accesses})
         c.line("ret void")
         body = "\n".join(c.lines)
@@ -141,6 +147,12 @@ class _Emitter:
             self.bases = bases
             self._inner()
             return
+        if self.nest.tiled and depth == len(shape) - 2:
+            self._tiles(bases)
+            return
+        if depth == self.skips:
+            self._chosen(depth, bases)
+            return
         head, done = c.new_label("head"), c.new_label("done")
         bounded = depth == 0 and self.rounds is None
         start, stop = ("%lo", "%hi") if bounded else ("0", str(shape[depth]))
@@ -162,6 +174,144 @@ class _Emitter:
         c.line(f"{more} = icmp slt i64 {following}, {stop}")
         c.line(f"br i1 {more}, label %{head}, label %{done}")
         c.label(done)
+
+    def _chosen(self, depth: int, bases: dict[Access, str]) -> None:
+        """A loop over the rounds in which the mask is True: many masks are looked at together."""
+        c, extent = self.c, self.nest.shape[depth]
+        assert self.mask is not None
+        width = min(64, 1 << (extent.bit_length() - 1))
+        head, test, take = c.new_label("head"), c.new_label("test"), c.new_label("take")
+        latch, done = c.new_label("latch"), c.new_label("done")
+        before, start, following = c.block, c.fresh("i"), c.fresh("i")
+        c.line(f"br label %{head}")
+        c.label(head)
+        c.line(f"{start} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
+        known = c.mark()
+        # the last masks overlap those before, whose bits are taken away
+        over, place, early, keep = c.fresh(), c.fresh(), c.fresh(), c.fresh()
+        c.line(f"{over} = icmp sgt i64 {start}, {extent - width}")
+        c.line(f"{place} = select i1 {over}, i64 {extent - width}, i64 {start}")
+        c.line(f"{early} = sub i64 {start}, {place}")
+        c.line(f"{keep} = shl i64 -1, {early}")
+        at, pointer, bytes_, flags = c.fresh(), c.fresh("p"), c.fresh(), c.fresh()
+        base, of = bases[self.mask.access], f"<{width} x i8>"
+        c.line(f"{at} = add i64 {base}, {place}")
+        c.line(
+            f"{pointer} = getelementptr i8, ptr {self.pointers[self.mask.access.buffer.slot]}, "
+            f"i64 {at}"
+        )
+        c.line(f"{bytes_} = load {of}, ptr {pointer}, align 1")
+        c.line(f"{flags} = icmp ne {of} {bytes_}, zeroinitializer")
+        packed, word = c.fresh(), c.fresh()
+        c.line(f"{packed} = bitcast <{width} x i1> {flags} to i{width}")
+        if width < 64:
+            narrow, packed = packed, c.fresh()
+            c.line(f"{packed} = zext i{width} {narrow} to i64")
+        c.line(f"{word} = and i64 {packed}, {keep}")
+        c.line(f"br label %{test}")
+        c.label(test)
+        bits, fewer, some, end = c.fresh(), c.fresh(), c.fresh(), c.new_label("end")
+        c.line(f"{bits} = phi i64 [ {word}, %{head} ], [ {fewer}, %{end} ]")
+        c.line(f"{some} = icmp ne i64 {bits}, 0")
+        c.line(f"br i1 {some}, label %{take}, label %{latch}")
+        c.label(take)
+        c.declared["@llvm.cttz.i64"] = "declare i64 @llvm.cttz.i64(i64, i1)"
+        number, index, less = c.fresh(), c.fresh("i"), c.fresh()
+        c.line(f"{number} = call i64 @llvm.cttz.i64(i64 {bits}, i1 true)")
+        c.line(f"{index} = add i64 {place}, {number}")
+        c.line(f"{less} = sub i64 {bits}, 1")
+        c.line(f"{fewer} = and i64 {bits}, {less}")
+        inner = {a: self._advance(b, index, a.strides[depth]) for a, b in bases.items()}
+        self._outer(depth + 1, inner)
+        c.line(f"br label %{end}")
+        c.label(end)
+        c.line(f"br label %{test}")
+        c.label(latch)
+        c.forget(known)
+        more = c.fresh()
+        c.line(f"{following} = add i64 {start}, {width}")
+        c.line(f"{more} = icmp slt i64 {following}, {extent}")
+        c.line(f"br i1 {more}, label %{head}, label %{done}")
+        c.label(done)
+
+    def _tiles(self, bases: dict[Access, str]) -> None:
+        """Vector after vector of the innermost loop, in each of which the loop before it runs."""
+        c, n = self.c, self.nest.shape[-1]
+        full, rest = divmod(n, c.lanes)
+        known = c.mark()
+        if full:
+            head, latch, done = c.new_label("vec"), c.new_label("latch"), c.new_label("done")
+            before, index, following, more = c.block, c.fresh("j"), c.fresh("j"), c.fresh()
+            c.line(f"br label %{head}")
+            c.label(head)
+            c.line(f"{index} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
+            self._tile(bases, index, None)
+            c.line(f"br label %{latch}")
+            c.label(latch)
+            c.line(f"{following} = add i64 {index}, {c.lanes}")
+            c.line(f"{more} = icmp slt i64 {following}, {full * c.lanes}")
+            c.line(f"br i1 {more}, label %{head}, label %{done}")
+            c.label(done)
+            c.forget(known)
+        if rest:
+            lanes = c.lanes
+            while c.lanes // 2 >= rest:
+                c.lanes //= 2
+            self._tile(bases, str(full * lanes), rest if rest < c.lanes else None)
+            c.lanes = lanes
+            c.forget(known)
+
+    def _tile(self, bases: dict[Access, str], index: str, count: int | None) -> None:
+        """One vector of each sum, over all rounds of the loop before the innermost one."""
+        c, rounds = self.c, self.nest.shape[-2]
+        names: dict[int, str] = {}
+        for position, sink in enumerate(self.nest.sinks):
+            assert isinstance(sink, Fold)
+            kind = self._kind(sink)
+            names[position] = c.fresh("acc")
+            c.lines.insert(0, f"  {names[position]} = alloca {c.type(kind)}, align 64")
+            start = c.const(kind, identity_of(sink.how, kind))
+            c.line(f"store {c.type(kind)} {start.name}, ptr {names[position]}, align 64")
+        together = next(k for k in (4, 3, 2, 1) if rounds % k == 0)
+        head, latch, done = c.new_label("sum"), c.new_label("latch"), c.new_label("done")
+        before, place, following, more = c.block, c.fresh("r"), c.fresh("r"), c.fresh()
+        c.line(f"br label %{head}")
+        c.label(head)
+        c.line(f"{place} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
+        known = c.mark()
+        for step in range(together):
+            at = place
+            if step:
+                at = c.fresh()
+                c.line(f"{at} = add i64 {place}, {step}")
+            self.bases = {a: self._advance(b, at, a.strides[-2]) for a, b in bases.items()}
+            values = self._values(index, count)
+            for position, sink in enumerate(self.nest.sinks):
+                assert isinstance(sink, Fold)
+                self._accumulate(sink, values[sink.node], names[position], None)
+        c.line(f"br label %{latch}")
+        c.label(latch)
+        c.forget(known)
+        c.line(f"{following} = add i64 {place}, {together}")
+        c.line(f"{more} = icmp slt i64 {following}, {rounds}")
+        c.line(f"br i1 {more}, label %{head}, label %{done}")
+        c.label(done)
+        self.bases = bases
+        for position, sink in enumerate(self.nest.sinks):
+            assert isinstance(sink, Fold)
+            kind = self._kind(sink)
+            total = V(c.fresh("all"), kind)
+            c.line(f"{total.name} = load {c.type(kind)}, ptr {names[position]}, align 64")
+            if self._again(sink, self.nest.shape[:-2]):
+                old = self._load(sink.access, kind, index, count, fresh=True)
+                total = self._folded(sink, old, total)
+            self._store(total, sink.access, index, count)
+
+    def _again(self, fold: Fold, outer: tuple[int, ...]) -> bool:
+        """Whether outer loops meet the same place again (or rounds of a strip do)."""
+        strides = fold.access.strides
+        again = any(s == 0 for s in strides[: len(outer)])
+        return again or (self.rounds is not None and strides[self.rounds] == 0)
 
     def _advance(self, base: str, index: str, stride: int) -> str:
         """``base + index·stride``, a scalar."""
@@ -214,12 +364,14 @@ class _Emitter:
             self._finish(sink, self.accumulators[position], single)
 
     # -- one vector ---------------------------------------------------------------------------
-    def _body(self, index: str | None, count: int | None) -> None:
-        """All nodes and sinks at one place of the innermost loop; ``count`` lanes of it exist."""
+    def _values(self, index: str | None, count: int | None) -> list[V]:
+        """Of all nodes at one place of the innermost loop."""
         c = self.c
         values: list[V] = []
         for node in self.nest.nodes:
-            if isinstance(node, Load) and node.index:
+            if node is self.mask:
+                values.append(c.const("i1", True))
+            elif isinstance(node, Load) and node.index:
                 places = [(values[k], s) for k, s in node.index]
                 values.append(self._gather(node, places, index, count))
             elif isinstance(node, Load):
@@ -228,6 +380,11 @@ class _Emitter:
                 values.append(c.const(node.kind, node.value))
             else:
                 values.append(self._apply(node, [values[a] for a in node.args]))
+        return values
+
+    def _body(self, index: str | None, count: int | None) -> None:
+        """All nodes and sinks at one place of the innermost loop; ``count`` lanes of it exist."""
+        values = self._values(index, count)
         for position, sink in enumerate(self.nest.sinks):
             value = values[sink.node]
             if isinstance(sink, Store):

@@ -81,6 +81,8 @@ class Nest:
     #: innermost loop are allowed).
     serial: bool = False
     inner: bool = True
+    #: The loop before the innermost one runs within each vector (see :mod:`.tiles`).
+    tiled: bool = False
 
     def add(self, point: Point) -> int:
         """The number of a node; equal ones are one."""

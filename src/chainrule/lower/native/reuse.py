@@ -84,7 +84,7 @@ def _rename(item: Item, old: Buffer, new: Buffer) -> None:
     if isinstance(item, Product):
         item.a, item.b, item.c = moved(item.a), moved(item.b), moved(item.c)
     elif isinstance(item, Group):
-        for nest in item.nests:
+        for nest in (*item.nests, *(nest for nest, _ in item.whole)):
             _rename(nest, old, new)
     elif isinstance(item, Nest):
         item.nodes = [
