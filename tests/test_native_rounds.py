@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 pytest.importorskip("llvmlite")
 
 import chainrule as cr
+from chainrule.lower.native import lowering
 from chainrule.lower.native.blocks import Choice, Part, Region, Rounds, While
 from chainrule.lower.native.callback import Callback
 from chainrule.lower.native.lowering import lower
@@ -127,12 +128,16 @@ def test_loops_in_loops(rounds):
         agree(lambda x: cr.grad(lambda x: np.sum(cr.grad(f)(x) ** 2))(x), x)
 
 
-def test_what_has_no_native_form_runs_on_numpy():
+def test_what_has_no_native_form_runs_on_numpy(monkeypatch):
     def f(c, x):
-        c = np.cumsum(c * x)
+        for _ in range(20):
+            c = np.sin(c * x)
         return c, np.sum(c)
 
-    assert Callback in agree(lambda xs: cr.scan(f, H, xs), XS)
+    assert Callback not in agree(lambda xs: cr.scan(f, H, xs), XS)
+    with monkeypatch.context() as patch:
+        patch.setattr(lowering, "MOST_STEPS", 20)  # fewer than the body has
+        assert Callback in agree(lambda xs: cr.scan(f, H, xs), XS)
 
     def g(a, xs):
         return cr.scan(lambda c, x: (np.linalg.inv(a) @ (c + x), np.linalg.det(a * x)), H, xs)
@@ -186,6 +191,24 @@ def test_rows_that_are_views_and_results_that_are_arguments():
     agree(lambda x: cr.scan(lambda c, _: (x, c * 2), x + 1, None, length=4), H)
     agree(lambda x: cr.scan(lambda c, _: ((c[1], c[0]), c[0]), (x, x + 1), None, length=5), H)
     agree(lambda x: cr.scan(lambda c, _: (np.sum(x), None), 0.0, None, length=5), H)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_carries_kept_before_and_after_each_round(length, reverse):
+    def f(a, xs):
+        def step(carry, x):
+            c, d = carry
+            new = np.sin(c) + x
+            return (new, c * d), (c, new, c, new * 2, d)
+
+        return cr.scan(step, (a, a + 1), xs, reverse=reverse)
+
+    kinds = agree(f, H, XS[:length])
+    assert Callback not in kinds
+    agree(lambda a, xs: np.sum(f(a, xs)[1][0] * f(a, xs)[1][2][::-1]), H, XS[:length])
+    agree(lambda a, xs: f(a, xs)[1][1], H, XS[:length])
+    agree(lambda a, xs: cr.scan(lambda c, x: (f(c, xs)[0][0], f(c, xs)[1]), a, xs), H, XS[:length])
 
 
 def test_no_rounds():

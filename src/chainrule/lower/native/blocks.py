@@ -22,11 +22,12 @@ __all__ = ["Block", "Carry", "Choice", "Cursor", "Part", "Region", "Rounds", "Wh
 
 @dataclass(eq=False, slots=True)
 class Cursor:
-    """``buffer`` lies ``step`` elements times the number of the round into ``of``."""
+    """``buffer`` lies ``first`` elements into ``of``, and ``step`` more with the round's number."""
 
     buffer: Buffer
     of: Buffer
     step: int = 0
+    first: int = 0
 
 
 @dataclass(eq=False, slots=True)

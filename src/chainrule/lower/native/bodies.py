@@ -169,20 +169,32 @@ class Bodies(Assembly):
             else:
                 known.add(buffer)
             given[leaf] = Array(buffer, array.shape[1:], array.strides[1:], array.offset)
+        stacked = _stacked(body, count, numbers)
+        numbers = [k for k in numbers if k not in stacked or stacked[k] == k]
         inner, outs = self._inner([body.outs[k] for k in numbers], given, known, length > 1)
         results: Results = {}
         carries = []
+        changed = []
         for k, out in zip(numbers, outs, strict=True):
-            if k < count:
-                start, other = self._turns(arrays[k])
-                enters = given[body.leaves[k]].buffer
-                carries.append(Carry(enters, out.buffer, start.buffer, other.buffer))
-                results[k] = other if length % 2 else start
-            else:
+            if k >= count:
                 results[k] = self._fresh((length, *out.shape), out.kind)
                 cursors.append(Cursor(out.buffer, results[k].buffer, out.size))
-        changed = [b for c in carries for b in (c.start, c.other)]
-        changed += [results[k].buffer for k in numbers if k >= count]
+                changed.append(results[k].buffer)
+                continue
+            enters = given[body.leaves[k]].buffer
+            if k not in stacked:
+                start, other = self._turns(arrays[k])
+                carries.append(Carry(enters, out.buffer, start.buffer, other.buffer))
+                results[k] = other if length % 2 else start
+                changed += [start.buffer, other.buffer]
+                continue
+            before, after, results[k] = self._stack(arrays[k], length, reverse)
+            cursors.append(Cursor(enters, before.buffer, out.size, before.offset))
+            cursors.append(Cursor(out.buffer, after.buffer, out.size, after.offset))
+            changed.append(before.buffer)
+            for number, carry in stacked.items():
+                if carry == k != number:
+                    results[number] = before if body.outs[number] is body.leaves[k] else after
         self._placed(Rounds([self._block(inner, cursors)], changed, length, reverse, carries))
         return results
 
@@ -191,6 +203,25 @@ class Bodies(Assembly):
         start = self._copy(array)
         self._changed(self.written[start.buffer], start)
         return start, self._fresh(array.shape, array.kind)
+
+    def _stack(self, array: Array, length: int, reverse: bool) -> tuple[Array, Array, Array]:
+        """What a carry is before and after each round, and at last, in rows of one buffer."""
+        stack = self._fresh((length + 1, *array.shape), array.kind)
+        size, shape = array.size, (length, *array.shape)
+
+        def row(number: int) -> Array:
+            return Array(stack.buffer, array.shape, stack.strides[1:], number * size)
+
+        begin, end = row(length if reverse else 0), row(0 if reverse else length)
+        number = self._nest(array.shape, [array])
+        nest = self.items[number]
+        assert isinstance(nest, Nest)
+        node = self._load(number, array, array.shape)
+        nest.sinks.append(Store(node, begin.access(array.shape)))
+        self._changed(number, stack)
+        earlier = Array(stack.buffer, shape, stack.strides, 0)
+        later = Array(stack.buffer, shape, stack.strides, size)
+        return (later, earlier, end) if reverse else (earlier, later, end)
 
     def _while(self, params: tuple[Any, ...], arrays: list[Array], used: set[int]) -> Results:
         test, body = params
@@ -273,6 +304,24 @@ def _living(body: Body, count: int, used: set[int]) -> list[int]:
         living.update(more)
         fresh.extend(more)
     return sorted(living)
+
+
+def _stacked(body: Body, count: int, numbers: Sequence[int]) -> dict[int, int]:
+    """Results that are a carry before (or after) each round, and the carries: they share rows.
+
+    By the result's number; only carries that are asked for as they were before each round.
+    """
+    place: dict[Node, int] = {leaf: k for k, leaf in enumerate(body.leaves[:count])}
+    found = {k: place[body.outs[k]] for k in numbers if k >= count and body.outs[k] in place}
+    carries = {k for k in found.values() if body.outs[k] not in place}
+    after = {body.outs[k]: k for k in carries}
+    result = {k: k for k in carries}
+    for k in numbers:
+        if k >= count:
+            carry = found[k] if k in found else after.get(body.outs[k])
+            if carry in carries:
+                result[k] = carry
+    return result
 
 
 def _parted(

@@ -304,7 +304,9 @@ class _Control:
             else:
                 width = cursor.step * WIDTHS[cursor.of.kind]
                 at = f"%{name}"
-                self._line(f"{at}.by = mul i64 {number}, {width}")
+                start = cursor.first * WIDTHS[cursor.of.kind]
+                self._line(f"{at}.rows = mul i64 {number}, {width}")
+                self._line(f"{at}.by = add i64 {at}.rows, {start}")
                 self._line(f"{at} = getelementptr i8, ptr {at}.of, i64 {at}.by")
             self._line(f"store ptr {at}, ptr {self._place(cursor.buffer)}, align 8")
 
