@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 
+import chainrule as cr
 from chainrule.chain.sweep import pullback, pushforward
 from chainrule.expr.build import linear, map_, product
 from chainrule.expr.nodes import Const, Leaf, Node
@@ -28,6 +30,10 @@ RANGES: dict[str, tuple[tuple[float, float], ...]] = {
     **dict.fromkeys(["gammaln", "digamma", "polygamma"], ((0.4, 3),)),
     **dict.fromkeys(["log1p", "logit", "erfinv"], ((0.2, 0.8),)),
     **dict.fromkeys(["arcsin", "arccos", "arctanh"], ((-0.8, 0.7),)),
+    **dict.fromkeys(["gamma", "y0", "y1", "k0", "k1", "k0e", "k1e"], ((0.6, 3),)),
+    "erfcinv": ((0.4, 1.6),),
+    **dict.fromkeys(["beta", "poch"], ((0.7, 3), (0.7, 3))),
+    "binom": ((3.5, 6), (0.6, 2.5)),
     "arccosh": ((1.3, 3),),
     "power": ((0.5, 2), (-2, 2)),
     "float_power": ((0.5, 2), (-2, 2)),
@@ -43,7 +49,8 @@ HOLOMORPHIC = (
     "arctan sinh cosh tanh arcsinh arccosh arctanh power float_power divide multiply"
 )
 OTHER_COMPLEX = "conj real imag abs angle sign"
-SMOOTH = [name for name in OPS if name not in FLAT | {"astype", "where", "stop"}]
+INCOMPLETE = {"gammainc", "gammaincc"}  # no derivative by the order
+SMOOTH = [name for name in OPS if name not in FLAT | INCOMPLETE | {"astype", "where", "stop"}]
 
 
 def points(op: str, rng: np.random.Generator, dtype: np.dtype[Any]) -> list[np.ndarray]:
@@ -269,3 +276,47 @@ def test_single_precision_stays_single(op: str) -> None:
     bindings = {**dict(zip(leaves, values, strict=True)), g: np.ones(SIZE, single)}
     for result in evaluate([node, *pullback([node], [g], leaves)], bindings):
         assert result.dtype == single
+
+
+@pytest.mark.parametrize("op", sorted(INCOMPLETE))
+def test_the_order_of_an_incomplete_gamma_function_stays_fixed(op: str) -> None:
+    orders, x = np.array([0.5, 1.0, 3.2]), np.array([0.3, 1.7, 4.0])
+    function = getattr(scipy.special, op)
+    found = cr.grad(lambda x: np.sum(function(orders, x)))(x)
+    np.testing.assert_allclose(
+        found, difference(lambda x: function(orders, x), [x], [1.0]), rtol=1e-9
+    )
+    with pytest.raises(cr.TraceError, match="no derivative by a in closed form"):
+        cr.grad(lambda a: np.sum(function(a, x)))(orders)
+
+
+# references by mpmath with 40 digits
+FAR = {
+    "erfcx": {
+        -3.0: -97237.061503164615,
+        40.0: -0.00035228842528748392,
+        49.0: -0.00023483443498219486,
+        1e4: -5.6418957508491275e-9,
+    },
+    "log_ndtr": {
+        -40.0: 40.024968847207264,
+        -1e8: 1e8,
+        0.0: 0.79788456080286536,
+        9.0: 1.0279773571668915e-18,
+    },
+    "exprel": {
+        0.0: 0.5,
+        1e-9: 0.50000000033333333,
+        -0.499: 0.36104632867158903,
+        -0.501: 0.36058592293258436,
+        -700.0: 2.0408163265306122e-6,
+    },
+    "j1": {0.0: 0.5},
+}
+
+
+@pytest.mark.parametrize("op", FAR)
+def test_special_functions_far_out_and_at_their_limits(op: str) -> None:
+    for x, slope in FAR[op].items():
+        found = cr.grad(getattr(scipy.special, op))(x)
+        np.testing.assert_allclose(found, slope, rtol=2e-9, err_msg=f"{op} at {x}")

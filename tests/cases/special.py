@@ -12,6 +12,9 @@ UFUNCS = {
     "gammaln": between(0.5, 4.0),
     "digamma": between(0.7, 4.0),
     "psi": between(0.7, 4.0),
+    "gamma": between(0.7, 4.0),
+    "log_ndtr": normal,
+    "erfcx": normal,
 }
 for _name, _maker in UFUNCS.items():
     for _suffix, _shape in {"2x3": (2, 3), "0d": (), "py": ("py",), "empty": (0,)}.items():
@@ -23,6 +26,33 @@ for _name, _maker in UFUNCS.items():
             lib="ufuncs",
             f32=None if _suffix == "py" else 1e-3,
         )
+for _name in ("beta", "poch"):
+    case(
+        f"{_name}-row",
+        lambda sp, x, y, name=_name: getattr(sp, name)(x, y),
+        positive(2, 3),
+        positive(3),
+        lib="ufuncs",
+        f32=1e-3,
+    )
+for _name in ("gammainc", "gammaincc"):
+    case(
+        f"{_name}-of-orders",
+        lambda sp, x, name=_name: getattr(sp, name)(onp.array([0.5, 1.0, 2.5]), x),
+        positive(2, 3),
+        lib="ufuncs",
+        f32=1e-3,
+    )
+for _name in ("boxcox", "boxcox1p"):
+    case(
+        f"{_name}-row",
+        lambda sp, x, y, name=_name: getattr(sp, name)(x, y),
+        positive(2, 3),
+        away(3),
+        lib="ufuncs",
+        jax=lambda sp, x, y, shift=_name[-1] == "p": ((x + shift) ** y - 1) / y,
+        f32=1e-3,
+    )
 for _name in ("xlogy", "xlog1py"):
     for _suffix, _a, _b in (
         ("same", (2, 3), (2, 3)),

@@ -37,6 +37,8 @@ def _define(names: str, arity: int, flops: int, result: Result = "same") -> None
 _define("exp exp2 expm1 log log2 log10 log1p", 1, 10)
 _define("sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh", 1, 10)
 _define("expit logit log_expit erf erfc erfinv gammaln digamma sinc i0e i1e", 1, 10)
+_define("gamma log_ndtr erfcx erfcinv exprel j0 j1 y0 y1 k0 k1 k0e k1e", 1, 10)
+_define("beta binom poch gammainc gammaincc", 2, 20)
 _define("polygamma", 1, 20)  # params: (order,)
 _define("sqrt cbrt", 1, 10)
 _define("root", 1, 10)  # the square root in a norm: its derivative at 0 is 0

@@ -32,6 +32,8 @@ def _call(text: str, latex: str) -> Style:
 
 _NATIVE = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "det")
 
+_BESSEL = ("j0", "j1", "y0", "y1", "k0", "k1")
+
 FUNCTIONS: dict[str, Style] = {name: _call(name, "\\" + name) for name in _NATIVE}
 FUNCTIONS |= {
     "arcsin": _call("arcsin", r"\arcsin"),
@@ -43,6 +45,13 @@ FUNCTIONS |= {
     "abs": Style("|⟨⟩|", r"\left|⟨⟩\right|"),
     "maximum": _call("max", r"\max"),
     "minimum": _call("min", r"\min"),
+    "gamma": _call("Γ", r"\Gamma"),
+    "log_ndtr": _call("log Φ", r"\log\Phi"),
+    "beta": _call("B", r"\mathrm{B}"),
+    **{
+        op: _call(op[0].upper() + op[1].translate(LOWERED), f"{op[0].upper()}_{op[1]}")
+        for op in _BESSEL
+    },
     "gammaln": _call("log Γ", r"\log\Gamma"),
     "digamma": _call("ψ", r"\psi"),
     "floor": Style("⌊⟨⟩⌋", r"\lfloor ⟨⟩ \rfloor"),

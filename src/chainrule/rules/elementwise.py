@@ -5,7 +5,7 @@ None is an argument without a derivative (a condition, a sign).  What is zero al
 and stays silent about it in no mode stands in ``FLAT``.  ``CONJ`` holds ∂/∂z̄ for functions of
 complex arguments that are not holomorphic (the entry in ``PARTIALS`` is then ∂/∂z).
 
-Sources: Abramowitz & Stegun ch. 4, 6, 7; kinks as docs/architecture.md states them.
+Sources: Abramowitz & Stegun ch. 4, 6, 7, 9; kinks as docs/architecture.md states them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..expr.nodes import Const, Map, Scalar
+from ..errors import TraceError, located
+from ..expr.nodes import Const, Map, Scalar, Term
 from ..expr.ops import OPS
 from .algebra import Num, Operand, fn
 
@@ -112,6 +113,59 @@ def _sinc(x: Num, y: Num) -> Operand:
     return fn("where", near, x * math.pi**2 * series, far)
 
 
+# Coefficients of ((eᵗ − 1)/t)′ as a polynomial of t: (k + 1)/(k + 2)!
+_EXPREL_SERIES = [(k + 1) / math.factorial(k + 2) for k in range(14)]
+
+
+def _exprel(x: Num, y: Num) -> Operand:
+    # exprel x = (eˣ − 1)/x; derivative (eˣ − exprel x)/x, which cancels near 0
+    near = fn("less", fn("abs", x), 0.5)
+    t = fn("where", near, x, 0)
+    series: Operand = _EXPREL_SERIES[-1]
+    for coef in _EXPREL_SERIES[-2::-1]:
+        series = t * series + coef
+    return fn("where", near, series, (fn("exp", x) - y) / fn("where", near, 1, x))
+
+
+def _erfcx(x: Num, y: Num) -> Operand:
+    # erfcx′ = 2 x erfcx x − 2/√π; for large x by the series of A&S 7.1.23, since this cancels
+    far = fn("greater", x, 50)
+    u = 0.5 / fn("square", fn("where", far, x, 50))
+    series: Operand = -945.0
+    for coef in (105.0, -15.0, 3.0, -1.0):
+        series = series * u + coef
+    tail = series * u * TWO_OVER_SQRT_PI
+    return fn("where", far, tail, 2 * x * y - TWO_OVER_SQRT_PI)
+
+
+def _over(a: Num, x: Num, at_zero: float) -> Num:
+    """``a / x``, and its limit where x is 0."""
+    origin = fn("equal", x, 0)
+    return fn("where", origin, at_zero, a / fn("where", origin, 1, x))
+
+
+def _gamma_density(a: Num, x: Num) -> Num:
+    # xᵃ⁻¹ e⁻ˣ / Γ(a)
+    return fn("exp", fn("xlogy", a - 1, x) - x - fn("gammaln", a))
+
+
+def _no_order(name: str) -> Callable[..., Operand]:
+    def rule(a: Num, x: Num, y: Num) -> Operand:
+        order = a.node
+        while isinstance(order, Term) and len(order.factors) == 1:  # broadcast
+            ((order, _),) = order.factors
+        if _fixed(Num(order)):
+            return 0
+        raise TraceError(
+            located(
+                f"{name}(a, x) has no derivative by a in closed form",
+                "differentiate by x alone, or state a rule of your own with cr.custom",
+            )
+        )
+
+    return rule
+
+
 def _sign(x: Num, y: Num) -> Operand:
     # z/|z|; flat where real
     if x.node.dtype.kind != "c":
@@ -171,7 +225,34 @@ PARTIALS: dict[str, tuple[Rule, ...]] = {
     "erfinv": (lambda x, y: (1 / TWO_OVER_SQRT_PI) * fn("exp", fn("square", y)),),
     "gammaln": (lambda x, y: fn("digamma", x),),
     "digamma": (lambda x, y: fn("polygamma", x, params=(1,)),),
+    "gamma": (lambda x, y: y * fn("digamma", x),),
+    "log_ndtr": (lambda x, y: math.sqrt(2 / math.pi) / fn("erfcx", x * -math.sqrt(0.5)),),
+    "erfcx": (_erfcx,),
+    "erfcinv": (lambda x, y: (-1 / TWO_OVER_SQRT_PI) * fn("exp", fn("square", y)),),
+    "exprel": (_exprel,),
     "sinc": (_sinc,),
+    "j0": (lambda x, y: -fn("j1", x),),
+    "j1": (lambda x, y: fn("j0", x) - _over(y, x, 0.5),),
+    "y0": (lambda x, y: -fn("y1", x),),
+    "y1": (lambda x, y: fn("y0", x) - y / x,),
+    "k0": (lambda x, y: -fn("k1", x),),
+    "k1": (lambda x, y: -fn("k0", x) - y / x,),
+    "k0e": (lambda x, y: y - fn("k1e", x),),
+    "k1e": (lambda x, y: y - fn("k0e", x) - y / x,),
+    "beta": (
+        lambda a, b, y: y * (fn("digamma", a) - fn("digamma", a + b)),
+        lambda a, b, y: y * (fn("digamma", b) - fn("digamma", a + b)),
+    ),
+    "binom": (
+        lambda n, k, y: y * (fn("digamma", n + 1) - fn("digamma", n - k + 1)),
+        lambda n, k, y: y * (fn("digamma", n - k + 1) - fn("digamma", k + 1)),
+    ),
+    "poch": (
+        lambda a, m, y: y * (fn("digamma", a + m) - fn("digamma", a)),
+        lambda a, m, y: y * fn("digamma", a + m),
+    ),
+    "gammainc": (_no_order("gammainc"), lambda a, x, y: _gamma_density(a, x)),
+    "gammaincc": (_no_order("gammaincc"), lambda a, x, y: -_gamma_density(a, x)),
     "i0e": (lambda x, y: fn("i1e", x) - fn("sign", x) * y,),
     "i1e": (
         # i1e' = i0e − i1e·(sign x + 1/x), with the limit 1/2 at 0

@@ -204,7 +204,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
             implementation = UFUNCS.get(ufunc)
             where = kwargs.pop("where", True)
             if implementation is None:
-                unsupported(f"numpy.{ufunc.__name__}")
+                unsupported(_full_name(ufunc))
             if where is not True:
                 _refuse_where(ufunc)
             for name in ("casting", "order", "subok"):
@@ -216,7 +216,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         else:
             implementation = UFUNCS.get((ufunc, method))
             if implementation is None:
-                unsupported(f"numpy.{ufunc.__name__}.{method}")
+                unsupported(f"{_full_name(ufunc)}.{method}")
             result = implementation(*inputs, **kwargs)
         return result if out is None else write_out(out, result)
 
@@ -452,8 +452,14 @@ def _refuse_where(ufunc: Any) -> NoReturn:
 
 def _ufunc_at(ufunc: Any, target: Any, index: Any, value: Any = None) -> None:
     if (ufunc is not np.add and ufunc is not np.subtract) or not isinstance(target, TracedArray):
-        unsupported(f"numpy.{ufunc.__name__}.at")
+        unsupported(f"{_full_name(ufunc)}.at")
     OPERATORS["add_at"](target, index, value if ufunc is np.add else -value)
+
+
+def _full_name(ufunc: Any) -> str:
+    """NumPy's ufuncs do not say where they come from."""
+    name = ufunc.__name__
+    return f"numpy.{name}" if getattr(np, name, None) is ufunc else f"the ufunc {name}"
 
 
 def unsupported(name: str) -> NoReturn:

@@ -68,9 +68,12 @@ _NUMPY_LINALG = (
     "cholesky det eigh eigvalsh inv matrix_power norm pinv qr slogdet solve svd svdvals multi_dot"
 )
 _SPECIAL = (
-    "digamma entr erf erfc erfinv expit gammaln huber i0e i1e kl_div log_expit log_softmax logit"
-    " logsumexp ndtr polygamma psi rel_entr softmax xlog1py xlogy"
+    "boxcox boxcox1p cbrt cosm1 digamma entr erf erfc erfcinv erfcx erfinv exp2 expit expm1"
+    " exprel gammainc gammaincc gammaln huber i0e i1e kl_div log1p log_expit log_ndtr"
+    " log_softmax logit logsumexp ndtr polygamma psi rel_entr softmax xlog1py xlogy"
 )
+# as parameters are often called: these have their module's name before them
+_QUALIFIED = "beta binom gamma j0 j1 k0 k0e k1 k1e poch y0 y1"
 _SCIPY_LINALG = "cho_factor cho_solve cholesky det expm inv solve solve_triangular"
 
 
@@ -96,6 +99,8 @@ for _alias in ("scipy.linalg", "linalg", "sp.linalg"):
 FUNCTIONS: dict[str, Function] = (
     MODULES["scipy.linalg"] | MODULES["scipy.special"] | MODULES["np.linalg"] | MODULES["np"]
 )
+for _alias in ("scipy.special", "special", "sp.special"):
+    MODULES[_alias] = MODULES[_alias] | _taken(_QUALIFIED, scipy.special)
 FUNCTIONS |= {
     "softmax": _softmax,
     "log_softmax": _log_softmax,

@@ -17,6 +17,10 @@ def _of_jax(table: Mapping[str, str]) -> dict[str, str]:
     return {op: re.sub(r"\bnp\.", "jnp.", text) for op, text in table.items()}
 
 
+# functions of SciPy's that JAX has not
+_LACKING = ("erfcinv", "exprel", "j0", "j1", "y0", "y1", "k0", "k1", "k0e", "k1e", "binom")
+
+
 class JaxTarget(NumpyTarget):
     name = "jax"
     module = "jnp"
@@ -27,7 +31,7 @@ class JaxTarget(NumpyTarget):
         "special": "from jax.scipy import special",
     }
     elementwise: ClassVar[Mapping[str, str]] = {
-        **_of_jax(NumpyTarget.elementwise),
+        **{op: t for op, t in _of_jax(NumpyTarget.elementwise).items() if op not in _LACKING},
         "log_expit": "jax.nn.log_sigmoid(a)",
     }
     # JAX symmetrizes what it takes to be symmetric; NumPy reads one triangle

@@ -23,7 +23,11 @@ _PAIRS = (
     "arctan2 hypot logaddexp logaddexp2 copysign maximum minimum fmax fmin heaviside fmod "
     "logical_and logical_or logical_xor"
 )
-_SPECIAL = "expit logit log_expit erf erfc erfinv gammaln digamma i0e i1e"
+_SPECIAL = (
+    "expit logit log_expit erf erfc erfcx erfinv erfcinv log_ndtr gamma gammaln digamma exprel i0e "
+    "i1e j0 j1 y0 y1 k0 k1 k0e k1e"
+)
+_SPECIAL_PAIRS = "xlogy xlog1py beta binom poch gammainc gammaincc"
 
 
 class NumpyTarget(Target):
@@ -38,9 +42,8 @@ class NumpyTarget(Target):
         **{op: f"np.{op}(a)" for op in _SAME.split()},
         **{op: f"np.{op}(a, b)" for op in _PAIRS.split()},
         **{op: f"special.{op}(a)" for op in _SPECIAL.split()},
+        **{op: f"special.{op}(a, b)" for op in _SPECIAL_PAIRS.split()},
         "root": "np.sqrt(a)",
-        "xlogy": "special.xlogy(a, b)",
-        "xlog1py": "special.xlog1py(a, b)",
         "polygamma": "special.polygamma(p, a)",
         "where": "np.where(a, b, c)",
     }

@@ -20,20 +20,12 @@ __all__ = ["elementwise"]
 # NumPy's and SciPy's names where they differ from ours.
 _ALIASES = {"absolute": "abs", "conjugate": "conj", "true_divide": "divide", "psi": "digamma"}
 _FLOAT = np.dtype(float)
-_SPECIAL = [
-    "expit",
-    "logit",
-    "log_expit",
-    "erf",
-    "erfc",
-    "erfinv",
-    "gammaln",
-    "digamma",
-    "xlogy",
-    "xlog1py",
-    "i0e",
-    "i1e",
-]
+_SPECIAL = (
+    "expit logit log_expit erf erfc erfcx erfinv erfcinv log_ndtr gamma gammaln digamma beta binom "
+    "poch xlogy xlog1py exprel i0e i1e j0 j1 y0 y1 k0 k1 k0e k1e"
+)
+# functions of NumPy's that SciPy has as ufuncs of its own
+_TWICE = "cbrt exp2 expm1 log1p"
 
 
 def elementwise(op: str, function: Any) -> Callable[..., Any]:
@@ -74,7 +66,7 @@ for _name in OPS:
 for _other, _ours in _ALIASES.items():
     if isinstance(getattr(np, _other, None), np.ufunc):
         UFUNCS[getattr(np, _other)] = elementwise(_ours, getattr(np, _other))
-for _name in _SPECIAL:
+for _name in f"{_SPECIAL} {_TWICE}".split():
     UFUNCS[getattr(scipy.special, _name)] = elementwise(_name, getattr(scipy.special, _name))
 
 

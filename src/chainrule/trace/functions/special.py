@@ -12,8 +12,9 @@ import scipy.special as sp
 from ...errors import TraceError, located
 from ...expr.build import cast, map_
 from ...expr.nodes import Node
-from ..array import TracedArray, traced
+from ..array import UFUNCS, TracedArray, is_traced, traced
 from .common import axes_of, node_array, ufunc
+from .elementwise import elementwise
 
 __all__ = ["log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax"]
 
@@ -142,9 +143,40 @@ def betaln(a: Any, b: Any) -> Any:
     return sp.gammaln(a) + sp.gammaln(b) - sp.gammaln(a + b)
 
 
+def _incomplete(op: str, function: Any) -> Any:
+    """A function of an order, by which it has no derivative: plain ones are put under ``stop``."""
+    applied = elementwise(op, function)
+
+    def implementation(a: Any, x: Any) -> Any:
+        if not is_traced(a):
+            a = traced(map_("stop", node_array(a)), weak=isinstance(a, int | float))
+        return applied(a, x)
+
+    return implementation
+
+
+UFUNCS[sp.gammainc] = _incomplete("gammainc", sp.gammainc)
+UFUNCS[sp.gammaincc] = _incomplete("gammaincc", sp.gammaincc)
+
+
 @ufunc(sp.exp10)
 def exp10(x: Any) -> Any:
     return np.power(10.0, x)
+
+
+@ufunc(sp.cosm1)
+def cosm1(x: Any) -> Any:
+    return -2.0 * np.square(np.sin(0.5 * x))
+
+
+@ufunc(sp.boxcox)
+def boxcox(x: Any, lmbda: Any) -> Any:
+    return np.log(x) * sp.exprel(lmbda * np.log(x))
+
+
+@ufunc(sp.boxcox1p)
+def boxcox1p(x: Any, lmbda: Any) -> Any:
+    return np.log1p(x) * sp.exprel(lmbda * np.log1p(x))
 
 
 @ufunc(sp.huber)
