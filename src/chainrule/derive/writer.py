@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -155,15 +156,17 @@ class Writer:
         if one.arriving is not None:
             taken.add(arriving)
             translator.symbols[one.arriving] = arriving
-        translator.labels = {n: s for n, s in one.locals.items() if s not in taken}
         self.minor = set(one.helpers)
+        translator.labels = self._labels(one, taken)
         (value,) = translator.roots([one.output], [other.output])
         self.primal = set(ordered(translator.known.values()))
         roots = translator.roots(one.gradients, other.gradients)
-        places = {name: place for place, name in enumerate(one.locals.values())}
+        places = {name: place for place, name in enumerate(translator.labels.values())}
         own = dict(
             sorted(translator.names.items(), key=lambda item: places.get(item[1], len(places)))
         )
+        if own.get(value) in self.minor:
+            del own[value]
         value_name = "y" if "y" not in taken | set(own.values()) else _fresh("Y", taken)
         if one.arriving is not None and value.children:
             own.setdefault(value, value_name)
@@ -229,6 +232,21 @@ class Writer:
             if root.children:
                 by.setdefault(root, known[one.inputs[k]])
         return by
+
+    def _labels(self, one: Trace, taken: set[str]) -> dict[Node, str]:
+        """The names of values; one that a size has as well gets a number: ``K1``."""
+        labels: dict[Node, str] = {}
+        for node, name in one.locals.items():
+            if name in self.signature.names:
+                name = next(
+                    fresh
+                    for k in itertools.count(1)
+                    if (fresh := f"{name}{k}") not in {*taken, *one.locals.values()}
+                )
+                self.minor.add(name)
+            if name not in taken:
+                labels[node] = name
+        return labels
 
     def _structure(self, path: str) -> str:
         """The structure of the Jacobian by an argument."""

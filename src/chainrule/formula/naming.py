@@ -109,6 +109,8 @@ def is_worth(q: Quantity, uses: int, measure: Measure, pointwise: Collection[Qua
         return False
     if isinstance(q, Fun):
         return q.op in ("softmax", "solve") or measure.cost(q) >= LONG - 1
+    if q.ndim > 2 and isinstance(q, Prod) and q.summed and len(q.factors) > 1:
+        return True  # a batch of matrix products has no short notation
     return measure.cost(q) >= (LONG - 2 if q in pointwise else LONG)
 
 

@@ -75,6 +75,7 @@ class Products(Sums):
         if not work.coef or any(is_zero(q) for q, _ in work.factors):
             return zero(shape)
         self._order_symmetric(work)
+        work.straighten()
         result = self._hoisted(self._turned(work).finish())
         if isinstance(result, Prod) and result.summed:
             number = self._collapsed(result)

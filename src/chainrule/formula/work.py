@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..expr.extents import ONE, Extent
-from .quantity import Factor, Index, Num, Prod, Quantity, Shape, labels_in, map_labels
+from .quantity import Factor, Form, Index, Num, Prod, Quantity, Shape, labels_in, map_labels
 
 __all__ = ["Work", "distinct", "is_plain", "spans"]
 
@@ -68,6 +68,19 @@ class Work:
         self.constraints = [map_labels(s, mapping) for s in self.constraints]
         for label in mapping:
             self.extents.pop(label, None)
+
+    def straighten(self) -> None:
+        """Labels that run backwards run forwards: ``Σ_k G[n+k] w[K−1−k]`` reads ``w[k]``."""
+        read = [s for _, subs in self.factors for s in subs]
+        for label in list(self.extents):
+            backwards = Form(self.extents[label] - ONE, ((-ONE, label),))
+            if backwards in read and label not in (*read, *self.out):
+                turned: dict[int, Index] = {label: backwards}
+                self.factors = [
+                    (q, tuple(map_labels(s, turned) for s in subs)) for q, subs in self.factors
+                ]
+                self.out = [map_labels(s, turned) for s in self.out]
+                self.constraints = [map_labels(s, turned) for s in self.constraints]
 
     def summed(self) -> set[int]:
         """The labels that are summed over."""
