@@ -32,7 +32,7 @@ def test_a_gradient_is_differentiated_in_its_closed_form():
 def test_names_of_inner_functions_mean_what_they_meant():
     """2 (X w − y) is 2 r: the program never computes r itself, but that is its name."""
     d = cr.derive(slope_squared, w="D", X="N D", y="N", s="")
-    assert {p.name: p.text for p in d.parts} == {"r": "X w − y", "g": "2 (s w + Xᵀ r)"}
+    assert {p.name: p.text for p in d.parts} == {"r": "X w − y", "g": "2 (Xᵀ r + s w)"}
     assert d.gradients["w"].text == "4 (Xᵀ X g + s g)"
     assert d.gradients["X"].text == "4 (r gᵀ + X g wᵀ)"
 

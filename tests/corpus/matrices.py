@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from chainrule.scipy import linalg
+
 from ._entry import definite, entry, invertible
 from .regression import COOKBOOK
 
@@ -133,3 +135,39 @@ def log_determinant_of_gram(X):
 def rayleigh_quotient(A, x):
     rho = (x @ A @ x) / (x @ x)
     return rho
+
+
+@entry("matrices", A="N N")(
+    "Higham, Functions of Matrices, sec. 3.1 and 10.6: the adjoint of L(A, ·) is L(Aᵀ, ·)"
+)
+def matrix_exponential(A):
+    return linalg.expm(A)
+
+
+@entry("matrices", A="N N")("Higham, Functions of Matrices, sec. 3.2: tr L(A, E) = tr(eᴬ E)")
+def trace_of_exponential(A):
+    return np.trace(linalg.expm(A))
+
+
+@entry("matrices", A="N N")(f"{GILES}, sec. 3.1: U diag(ḋ) Uᵀ", domains={"A": definite})
+def eigenvalues(A):
+    return np.linalg.eigvalsh(A)
+
+
+@entry("matrices", A="N N")(
+    f"{GILES}, sec. 3.1: U (F ∘ (Uᵀ Ū)) Uᵀ, F_ij = 1/(d_j − d_i), made symmetric; Ū = 4 U³",
+    domains={"A": definite},
+)
+def participation_of_eigenvectors(A):
+    _, V = np.linalg.eigh(A)
+    return np.sum(V**4)
+
+
+@entry("matrices", A="5 3")(f"{GILES}, sec. 3.2: U diag(s̄) Vᵀ (the sum of singular values: U Vᵀ)")
+def singular_values(A):
+    return np.linalg.svd(A, compute_uv=False)
+
+
+@entry("matrices", A="5 3")("Watson, Characterization of the subdifferential of some matrix norms")
+def nuclear_norm(A):
+    return np.sum(np.linalg.svd(A, compute_uv=False))

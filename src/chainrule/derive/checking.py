@@ -47,6 +47,8 @@ def formula_functions() -> dict[str, Callable[..., Any]]:
             ]
     table["logabsdet"] = lambda a: np.linalg.slogdet(a)[1]
     table["signdet"] = lambda a: np.linalg.slogdet(a)[0]
+    table["expm_frechet"] = lambda a, e: scipy.linalg.expm_frechet(a, e, compute_expm=False)
+    table["gaps"] = lambda u: np.where(np.eye(len(u)), 0.0, 1 / np.where(np.eye(len(u)), 1.0, u))
     table["ndtr"] = scipy.special.ndtr
     table["normpdf"] = lambda z: np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi)
     table["softmax"] = _softmax

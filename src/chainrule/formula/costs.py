@@ -81,6 +81,8 @@ def _own(q: Quantity, at: Mapping[str, int]) -> Extent:
     if q.op == "solve":
         n = shape[-1]
         return n**3 * Fraction(2, 3) + size(q.shape) * n * 2
+    if q.op == "expm_frechet":
+        return size(q.shape) * shape[-1] * _CUBIC["expm"] * 3
     if q.op == "solve_triangular":
         return size(q.shape) * shape[-1]
     return size(shape)

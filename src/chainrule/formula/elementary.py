@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..expr.extents import ONE
 from .normalized import softmax, sum_of_exp, without_constant
 from .quantity import Add, Factor, Fun, Num, Prod, Quantity, Shape, zero
+from .spectral import reciprocal_gaps
 
 if TYPE_CHECKING:
     from .algebra import Algebra
@@ -103,6 +104,9 @@ def _log(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity
 def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
     """``where(a = b, 0, f)`` guards 0/0 or ∞ − ∞: f, where f is a − b or a power of a."""
     condition, special, usual = args
+    gaps = reciprocal_gaps(condition, special, usual)
+    if gaps is not None:
+        return gaps
     if isinstance(condition, Add) and not condition.parts:
         return usual
     if isinstance(condition, Num) and not shape:

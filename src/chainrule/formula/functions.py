@@ -65,6 +65,8 @@ FUNCTIONS |= {
     "logical_not": Style("¬⟨⟩", r"\lnot ⟨⟩", HADAMARD),
     "logical_and": Style("(⟨⟩ ∧ ⟨⟩)", r"\left(⟨⟩ \land ⟨⟩\right)"),
     "logical_or": Style("(⟨⟩ ∨ ⟨⟩)", r"\left(⟨⟩ \lor ⟨⟩\right)"),
+    "expm_frechet": _call("L_exp", r"L_{\exp}"),
+    "gaps": Style("offdiag(1/(⟨⟩))", r"\operatorname{offdiag}\left(1/\left(⟨⟩\right)\right)"),
     "cholesky": _call("chol", r"\operatorname{chol}"),
     "eigh": _call("eigvals", r"\operatorname{eigvals}"),
     "eigh:1": _call("eigvecs", r"\operatorname{eigvecs}"),

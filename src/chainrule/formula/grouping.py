@@ -13,9 +13,11 @@ from typing import TypeAlias
 
 from ..expr.extents import ONE
 from .algebra import Algebra
+from .canonical import canonical
 from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Sym, ordered
+from .symmetry import exchanged
 
-__all__ = ["counted", "multiplied", "shared_group"]
+__all__ = ["counted", "halves", "multiplied", "shared_group"]
 
 Key: TypeAlias = "tuple[Quantity, tuple[int, ...]]"
 Group: TypeAlias = "dict[Key, Fraction]"  # exponents of bases by axes of the host
@@ -58,6 +60,24 @@ def multiplied(roots: Sequence[Quantity], algebra: Algebra) -> list[Quantity]:
             head = heads.setdefault(algebra.direction(q), q)
             if head is not q and head not in algebra.kept:
                 found[head] = None
+    return list(found)
+
+
+def halves(roots: Sequence[Quantity], algebra: Algebra) -> list[Quantity]:
+    """Products that are added to their own transposes: D of ``(D + Dᵀ)/2``."""
+    found: dict[Quantity, None] = {}
+    for q in ordered(roots):
+        if not isinstance(q, Add) or q.ndim != 2 or q.shape[0] != q.shape[1]:
+            continue
+        turned: dict[object, Quantity] = {}
+        for _, part in q.parts:
+            if not isinstance(part, Prod) or not part.summed or part in algebra.kept:
+                continue
+            other = turned.get(canonical(part, algebra.symmetric, scaled=False))
+            if other is not None and algebra.cost(other) > _LONG:
+                found[other] = None
+            key = canonical(exchanged(part), algebra.symmetric, scaled=False)
+            turned.setdefault(key, part)
     return list(found)
 
 

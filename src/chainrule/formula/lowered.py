@@ -133,6 +133,8 @@ class Lowering:
         return affine(0, [(1, Look(table, subs, n))])
 
     def _function(self, q: Fun) -> Node:
+        if q.op == "gaps":
+            return self._gaps(q)
         if q.op == "softmax" or q.op == "logsumexp":
             return self._exponentials(q)
         if not q.whole:
@@ -152,6 +154,13 @@ class Lowering:
         if made.shape != self._shape(q):
             raise NotLowered(q.op)
         return made
+
+    def _gaps(self, q: Fun) -> Node:
+        """``offdiag(1/u)`` without a division by zero."""
+        n = self._shape(q)[0]
+        diagonal = view(Const(1), {0: n}, (), (0, 0), (n, n))
+        usual = map_("where", diagonal, Const(1), self._float(q.args[0]))
+        return map_("where", diagonal, Const(0), map_("power", usual, Const(-1)))
 
     def _exponentials(self, q: Fun) -> Node:
         """``softmax`` and ``logsumexp`` by exponentials: there is no rounding on paper."""

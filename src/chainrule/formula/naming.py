@@ -105,6 +105,8 @@ def _called(
 
 def is_worth(q: Quantity, uses: int, measure: Measure, pointwise: Collection[Quantity]) -> bool:
     """Whether a name for a quantity saves more than it costs."""
+    if _is_eigen(q):
+        return True  # the w, V and F of every textbook
     if uses < 2 or is_short(q, measure) or (isinstance(q, Pow) and q.exponent < 0):
         return False
     if isinstance(q, Fun):
@@ -112,6 +114,11 @@ def is_worth(q: Quantity, uses: int, measure: Measure, pointwise: Collection[Qua
     if q.ndim > 2 and isinstance(q, Prod) and q.summed and len(q.factors) > 1:
         return True  # a batch of matrix products has no short notation
     return measure.cost(q) >= (LONG - 2 if q in pointwise else LONG)
+
+
+def _is_eigen(q: Quantity) -> bool:
+    """Whether a quantity holds eigenvalues with their vectors, or reciprocals of their gaps."""
+    return isinstance(q, Fun) and q.op in ("gaps", "eigh")
 
 
 def matrix_products(order: Sequence[Quantity]) -> set[Quantity]:
@@ -183,6 +190,8 @@ def _role(
 ) -> str:
     if isinstance(q, Fun) and q.op in ("softmax", "expit"):
         letter = "P"
+    elif isinstance(q, Fun) and _is_eigen(q):
+        letter = "F" if q.op == "gaps" else ("W", "V")[q.params[-1]]
     elif q not in primal:
         if q in adjoints:
             return ERROR

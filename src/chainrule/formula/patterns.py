@@ -17,6 +17,7 @@ from .known import fold, fold_inside, one_entry, solution
 from .normalized import is_unit, softmax_of_product, sums_to_one
 from .quantity import Add, Factor, Fun, Num, Pow, Quantity
 from .rolls import read_around_the_axis
+from .spectral import frechet
 from .windows import counted_from_the_window
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ PRODUCT_RULES: dict[str, Callable[[Algebra, Work], bool]] = {
     "named product in a sum": fold_inside,
     "known solution": solution,
     "one entry of a row": one_entry,
+    "derivative of the exponential": frechet,
     "counted from the window": counted_from_the_window,
     "read around the axis": read_around_the_axis,
 }

@@ -24,6 +24,7 @@ from .quantity import (
     zero,
 )
 from .sums import Sums
+from .symmetry import exchanged
 from .work import Work, distinct, spans
 
 __all__ = ["Products"]
@@ -99,12 +100,17 @@ class Products(Sums):
         if not isinstance(result, Prod) or result in self.kept or is_view(result):
             return result
         known = self._products.get(canonical(result, self.symmetric, scaled=False))
+        labels = tuple(range(result.ndim))
+        if known is None and result.ndim == 2 and result.summed:  # or its transpose
+            turned = canonical(exchanged(result), self.symmetric, scaled=False)
+            known, labels = self._products.get(turned), (1, 0)
         if known is None or known is result:
             return result
-        labels = tuple(range(known.ndim))
         ratio = result.coef / known.coef
-        whole = ((known, labels),)
-        return known if ratio == ONE else Prod(known.shape, ratio, known.shape, whole, labels)
+        if ratio == ONE and labels != (1, 0):
+            return known
+        extents = tuple(result.shape)
+        return Prod(result.shape, ratio, extents, ((known, labels),), tuple(range(result.ndim)))
 
     def _opens(self, inner: Prod, alone: bool) -> bool:
         if inner.summed or not spans(inner):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..expr.extents import ONE, ZERO, Extent
 from .adjoints import multiples
 from .algebra import Algebra
-from .grouping import counted, multiplied, shared_group
+from .grouping import counted, halves, multiplied, shared_group
 from .measure import Measure
 from .naming import LONG, is_short, is_worth, matrix_products
 from .quantity import Add, Pow, Prod, Quantity, ordered
@@ -69,7 +69,12 @@ def refined(
     heads = multiplied(run.roots, run.algebra)
     if heads:
         run.again(dict.fromkeys(heads, False))
-    grouped: set[Quantity] = set()
+    grouped = set(halves(run.roots, run.algebra)) if grouping else set()
+    if grouped:
+        for half in grouped:
+            run.algebra.keep(half, named=True)
+        run.again(dict.fromkeys(grouped, True))
+        grouped = {run.last.get(q, q) for q in grouped}
     for _ in range(_ROUNDS if grouping else 0):
         group = shared_group(run.roots, run.algebra)
         if group is None:

@@ -56,6 +56,18 @@ _COMMUTATION = Meaning(
 )
 
 
+_FRECHET = Meaning(
+    "where L_exp(A, E) is the derivative of the matrix exponential at A along E (Fréchet)",
+    r"\text{where } L_{\exp}(A, E) \text{ is the derivative of the matrix exponential at } A"
+    r" \text{ along } E",
+)
+_OFF_DIAGONAL = Meaning(
+    "where offdiag(A) is A with zeros on its diagonal",
+    r"\text{where } \operatorname{offdiag}(A) \text{ is } A \text{ with zeros on its diagonal}",
+)
+_FUNCTIONS = {"ndtr": _NORMAL, "normpdf": _DENSITY, "expm_frechet": _FRECHET, "gaps": _OFF_DIAGONAL}
+
+
 def meanings(rows: Iterable[Row]) -> list[Meaning]:
     """What the symbols that occur mean, each once, in the order in which they occur."""
     rows = list(rows)
@@ -82,10 +94,8 @@ def _listed(equations: Sequence[Meaning]) -> Iterator[Meaning]:
 def _meaning(notation: Notation) -> Meaning | None:
     if isinstance(notation, Halved):
         return _LOWER if notation.lower else _UPPER
-    if isinstance(notation, Apply) and notation.op == "ndtr":
-        return _NORMAL
-    if isinstance(notation, Apply) and notation.op == "normpdf":
-        return _DENSITY
+    if isinstance(notation, Apply):
+        return _FUNCTIONS.get(notation.op)
     return _COMMUTATION if isinstance(notation, Commutation) else None
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from .canonical import canonical
 from .quantity import Add, Fun, Pow, Prod, Quantity, Sym, ordered
 
-__all__ = ["Symmetries"]
+__all__ = ["Symmetries", "exchanged"]
 
 _ELEMENTWISE_ODD = frozenset(("negative", "sin", "tanh", "arctan", "sinh", "erf", "sign"))
 
@@ -51,7 +51,7 @@ class Symmetries:
         if isinstance(q, Fun):
             return self._of_function(q)
         assert isinstance(q, Prod)
-        return int(canonical(q, self) == canonical(_exchanged(q), self))
+        return int(canonical(q, self) == canonical(exchanged(q), self))
 
     def _of_sum(self, total: Add) -> int:
         """Parts are equal to each other's exchange, up to one sign for all of them."""
@@ -65,7 +65,7 @@ class Symmetries:
             else:
                 own = self._signs[part]
                 key = canonical(part, self)
-                turned = canonical(_exchanged(part), self) if isinstance(part, Prod) else key
+                turned = canonical(exchanged(part), self) if isinstance(part, Prod) else key
                 if not own and not isinstance(part, Prod):
                     return 0
             own = own or 1
@@ -82,7 +82,7 @@ class Symmetries:
         return int(all(not a.shape or self._signs[a] == 1 for a in fun.args))
 
 
-def _exchanged(q: Prod) -> Prod:
+def exchanged(q: Prod) -> Prod:
     """The same product with its first two axes exchanged."""
     a, b, *rest = q.out
     return Prod(q.shape, q.coef, q.extents, q.factors, (b, a, *rest), q.constraints)

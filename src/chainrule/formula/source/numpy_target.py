@@ -68,6 +68,8 @@ class NumpyTarget(Target):
         "svdvals": "np.linalg.svd(a, compute_uv=False)",
         "qr": "np.linalg.qr(a)",
         "expm": "linalg.expm(a)",
+        "expm_frechet": "linalg.expm_frechet(a, b, compute_expm=False).astype(a.dtype)",
+        "gaps": "reciprocals_off_diagonal(a)",
         "other_products": "products_of_others(a)",
         "recurrence": "recurrence(a, b, reverse=p)",
         "segment_products": "segment_products(a)",
@@ -80,6 +82,12 @@ class NumpyTarget(Target):
     }
 
     helpers: ClassVar[Mapping[str, str]] = {
+        "reciprocals_off_diagonal": '''
+def reciprocals_off_diagonal(a):
+    """1/a with zeros on the diagonal."""
+    diagonal = np.eye(a.shape[-1], dtype=bool)
+    return np.where(diagonal, 0, 1 / np.where(diagonal, 1, a))
+''',
         "products_of_others": '''
 def products_of_others(x):
     """For each place along the last axis the product of the other elements, without division."""

@@ -68,6 +68,8 @@ class TorchTarget(Target):
         "svdvals": "torch.linalg.svdvals(a)",
         "qr": "torch.linalg.qr(a)",
         "expm": "torch.linalg.matrix_exp(a)",
+        "expm_frechet": "expm_frechet(a, b)",
+        "gaps": "reciprocals_off_diagonal(a)",
         "other_products": "products_of_others(a)",
         "recurrence": "recurrence(a, b, reverse=p)",
         "segment_products": "segment_products(a)",
@@ -80,6 +82,20 @@ class TorchTarget(Target):
     }
 
     helpers: ClassVar[Mapping[str, str]] = {
+        "reciprocals_off_diagonal": '''
+def reciprocals_off_diagonal(a):
+    """1/a with zeros on the diagonal."""
+    diagonal = torch.eye(a.shape[-1], dtype=torch.bool, device=a.device)
+    return torch.where(diagonal, 0, 1 / torch.where(diagonal, 1, a))
+''',
+        "expm_frechet": '''
+def expm_frechet(a, e):
+    """The derivative of exp(a) along e: a block of the exponential of [[a, e], [0, a]]."""
+    n = a.shape[-1]
+    above = torch.cat([a, e], dim=-1)
+    below = torch.cat([torch.zeros_like(a), a], dim=-1)
+    return torch.linalg.matrix_exp(torch.cat([above, below], dim=-2))[..., :n, n:]
+''',
         "products_of_others": '''
 def products_of_others(x):
     """For each place along the last axis the product of the other elements, without division."""
