@@ -25,9 +25,10 @@ __all__ = ["Assembly", "converted"]
 MOST_NODES = 160
 LONG_COUNTS = 10
 
-# What is computed again rather than read from an array that is so many times larger.
+# What is computed again rather than read from an array that is so many times larger (or, by one
+# operation, from one such array).
 _SIMPLE = frozenset({"add", "subtract", "multiply", "negative", "where", "convert"})
-_SMALLER, _FEW = 4, 5
+_SMALLER, _FEW, _ONE = 4, 5, 3
 
 
 class Assembly:
@@ -136,8 +137,10 @@ class Assembly:
         loads = [n for n in points if isinstance(n, Load)]
         if len(points) > _FEW or not all(self._lasts(n, at) for n in loads):
             return None
-        held_bytes = maker.size * WIDTHS[place.buffer.kind]
-        if _SMALLER * sum(n.access.buffer.nbytes for n in loads) > held_bytes:
+        bound = maker.size * WIDTHS[place.buffer.kind] / _SMALLER
+        if len(points) <= _ONE:
+            bound *= _SMALLER + 1
+        if sum(n.access.buffer.nbytes for n in loads) > bound:
             return None
         made: dict[int, int] = {}
         for k in sorted(needed):

@@ -183,7 +183,8 @@ def _blas(c: Code, p: Product, pointers: list[str], gemm: int) -> None:
 def _small(c: Code, p: Product, pointers: list[str]) -> None:
     """Blocks of rows and vectors of columns in registers, over all of k."""
     vectors = -(-p.n // c.lanes)
-    wide = min(vectors, 2 if c.target.register < 64 else 4)
+    # three vectors are one block: a third by itself would go through all of A once more
+    wide = min(vectors, (3 if vectors == 3 else 2) if c.target.register < 64 else 4)
     tall = 4 if wide > 1 else 6
     step = wide * c.lanes
     columns = [(None, p.n // step, step)] if p.n >= step else []
