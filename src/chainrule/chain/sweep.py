@@ -81,11 +81,10 @@ def _contract(
     draft = Draft(shape, dtype, piece.coef, extents, factors, given, piece.constraints)
     if piece.factors and _is_product(value):
         assert isinstance(value, Term)
-        held = {n for n, _ in value.factors}
-        pairs = [partner(n) for n, _ in piece.factors]
-        back = {p[0] for n, _ in value.factors if (p := partner(n)) is not None}
-        if any(p is not None and p[0] in held for p in pairs) or any(
-            n in back for n, _ in piece.factors
+        pairs = [p for n, _ in piece.factors if (p := partner(n)) is not None]
+        back = [p[0] for n, _ in value.factors if (p := partner(n)) is not None]
+        if (pairs and any(p[0] is n for p in pairs for n, _ in value.factors)) or (
+            back and any(n in back for n, _ in piece.factors)
         ):
             draft.inline(0)
         elif carries and _elementwise(piece, given):

@@ -14,20 +14,23 @@ def topological(roots: Iterable[Node], stop: Callable[[Node], bool] | None = Non
     """All nodes under ``roots``, children before parents; below ``stop`` nodes is not entered."""
     done: set[Node] = set()
     order: list[Node] = []
-    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
+    stack: list[Node | None] = [*reversed(list(roots))]
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
+        node = stack.pop()
+        if node is None:  # what lies beneath is a node all of whose children are done
+            order.append(stack.pop())  # type: ignore[arg-type]
             continue
         if node in done:
             continue
         done.add(node)
-        if stop is not None and stop(node):
+        children = node.children
+        if not children or (stop is not None and stop(node)):
             order.append(node)
             continue
-        stack.append((node, True))
-        stack.extend((child, False) for child in reversed(node.children) if child not in done)
+        stack += (node, None)
+        for child in reversed(children):
+            if child not in done:
+                stack.append(child)
     return order
 
 
@@ -67,14 +70,29 @@ def replace_tables(sub: Sub, new: Mapping[Node, Node]) -> Sub:
     return affine(sub.const, [(c, key(k)) for c, k in sub.parts])
 
 
+def _bare(node: Term) -> bool:
+    """Whether all subscripts are labels: nothing in them to replace."""
+    for sub in node.out:
+        if type(sub) is not int:
+            return False
+    for _, subs in node.factors:
+        for sub in subs:
+            if type(sub) is not int:
+                return False
+    return True
+
+
 def rebuild(node: Node, new: Mapping[Node, Node]) -> Node:
     """The same node over replaced children (of the same shapes and dtypes)."""
     if isinstance(node, Map):
-        args = tuple(new.get(a, a) for a in node.args)
+        args = tuple([new.get(a, a) for a in node.args])
         return Map(node.op, node.shape, node.dtype, args, node.params)
     if isinstance(node, Sum):
-        return Sum(node.shape, node.dtype, tuple((c, new.get(n, n)) for c, n in node.parts))
+        return Sum(node.shape, node.dtype, tuple([(c, new.get(n, n)) for c, n in node.parts]))
     if isinstance(node, Term):
+        if not node.constraints and _bare(node):
+            factors = tuple([(new.get(n, n), subs) for n, subs in node.factors])
+            return Term(node.shape, node.dtype, node.coef, node.extents, factors, node.out)
         return Term(
             node.shape,
             node.dtype,
@@ -99,7 +117,11 @@ def substitute_nodes(roots: list[Node], replacement: Mapping[Node, Node]) -> lis
     """``roots`` with some nodes replaced wherever they occur."""
     new: dict[Node, Node] = dict(replacement)
     for node in topological(roots, stop=replacement.__contains__):
-        if node not in new:
-            changed = any(new.get(child, child) is not child for child in node.children)
-            new[node] = rebuild(node, new) if changed else node
+        if node in new:
+            continue
+        new[node] = node
+        for child in node.children:
+            if new[child] is not child:
+                new[node] = rebuild(node, new)
+                break
     return [new[root] for root in roots]

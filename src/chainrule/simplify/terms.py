@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from ..expr.build import map_
-from ..expr.draft import Draft
-from ..expr.nodes import Call, Const, Map, Node, Sum, Term
+from ..expr.build import is_zero, map_
+from ..expr.draft import Draft, tidy_coef
+from ..expr.nodes import Call, Const, Leaf, Map, Node, Sum, Term
 from .totals import normalize
 
 __all__ = [
@@ -131,8 +131,51 @@ def _constraints(node: Node) -> Sequence[Any]:
     return node.constraints if isinstance(node, Term) else ()
 
 
+def _pointwise(draft: Draft) -> Node | None:
+    """What :func:`derived` gives for an elementwise product to which no rewrite applies.
+
+    Most terms of a sweep are: this is their short way.  None for all others.
+    """
+    shape, labels = draft.shape, tuple(draft.out)
+    if (
+        draft.constraints
+        or draft.zero
+        or labels != tuple(range(len(shape)))
+        or tuple(draft.extents) != labels
+        or tuple(draft.extents.values()) != shape
+        or 0 in shape
+        or 1 in shape
+        or draft.dtype.kind == "b"
+    ):
+        return None
+    coef = draft.coef
+    factors = []
+    for node, subs in draft.factors:
+        if subs != labels:
+            return None
+        while type(node) is Term and len(node.factors) < 2 and node.dtype.kind != "b":
+            if node.out != labels or node.extents != shape or node.constraints:
+                return None  # a view proper, or a sum
+            if not node.factors or node.factors[0][1] != labels:
+                return None
+            coef = coef * node.coef
+            node = node.factors[0][0]
+        if not isinstance(node, Leaf | Map | Term | Sum) or is_zero(node):
+            return None
+        if type(node) is Map and node.op == "reciprocal":
+            return None
+        factors.append((node, labels))
+    coef = tidy_coef(coef)
+    if not factors or coef == 0 or (coef == 1 and len(factors) == 1):
+        return None
+    return Term(shape, draft.dtype, coef, shape, tuple(factors), labels)
+
+
 def derived(draft: Draft) -> Node:
     """The node of a derivative term, after the rewrites of this module."""
+    plain = _pointwise(draft)
+    if plain is not None:
+        return plain
     draft = open_views(draft)
     if draft.zero:
         return draft.finish()
