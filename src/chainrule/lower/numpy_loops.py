@@ -15,12 +15,25 @@ from typing import Any
 from ..expr.bodies import Body
 from .numpy_source import Names, StepSource, product_layout, rearranged, takes_out
 from .plan import make_plan
-from .steps import CallStep, Contract, Place, Plan, ScatterAdd, Step, View, ViewOp
+from .steps import (
+    CallStep,
+    Contract,
+    Elementwise,
+    Place,
+    Plan,
+    Scale,
+    ScatterAdd,
+    Step,
+    View,
+    ViewOp,
+)
 
 __all__ = ["ProgramSource"]
 
 # Values from so many bytes on are let go as soon as nothing reads them.
 _LARGE = 1 << 12
+# So many operations stand in one statement, more or less.
+_NESTED = 4
 _VIEWS = frozenset({"transpose", "index", "broadcast", "diagonal", "window"})
 
 
@@ -46,12 +59,32 @@ class ProgramSource(StepSource):
             if value not in keep:
                 dead.setdefault(number, []).append(self.name(value))
         lines = []
-        for number, step in enumerate(self.plan.steps):
-            lines += self.lines(step)
+        steps = self.plan.steps
+        depth = 0
+        for number, step in enumerate(steps):
+            made = self.lines(step)
+            if (
+                watch is None
+                and depth < _NESTED
+                and number + 1 < len(steps)
+                and last.get(step.target) == number + 1
+                and step.target not in keep
+                and _takes_nested(step, steps[number + 1])
+            ):  # half of Python's time to compile a long program goes into its statements
+                (text,) = made
+                text = text.partition(" = ")[2]
+                number_like = self.plan.values[step.target].shape == ()  # operators, maybe
+                self.nested[step.target] = f"({text})" if number_like else text
+                dead.setdefault(number + 1, []).extend(dead.pop(number, ()))
+                dead[number + 1].remove(self.prefix + str(step.target))
+                depth += 1
+                continue
+            depth = 0
+            lines += made
             if watch is not None:
                 bound = f"{self.names.bind(watch)}({self.names.bind(step)}"
                 lines.append(f"{bound}, {self.name(step.target)})")
-            if number in dead:
+            if dead.get(number):
                 lines.append(f"del {', '.join(dead[number])}")
         return lines
 
@@ -416,3 +449,15 @@ def _element(op: ViewOp) -> bool:
 
 def _axes(shape: tuple[int, ...]) -> str:
     return "".join(f"{n}, " for n in shape)
+
+
+def _takes_nested(inner: Step, outer: Step) -> bool:
+    """Whether an operation may stand as an operand of the next one, which alone reads it."""
+    pure = Elementwise | Scale
+    return (
+        isinstance(inner, pure)
+        and isinstance(outer, pure)
+        and not (isinstance(inner, Elementwise) and inner.params)
+        and not (isinstance(outer, Elementwise) and outer.params)
+        and outer.inputs.count(inner.target) == 1
+    )

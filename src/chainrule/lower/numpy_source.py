@@ -83,10 +83,12 @@ class StepSource:
         self.names = names
         self.prefix = names.prefix()
         self.weak = set(plan.inputs)  # values that may be Python's numbers
+        self.nested: dict[int, str] = {}  # values that stand where they are used
 
     def name(self, value: int) -> str:
-        """The variable of a value."""
-        return f"{self.prefix}{value}"
+        """The variable of a value, or what stands in its place."""
+        text = self.nested.get(value)
+        return f"{self.prefix}{value}" if text is None else text
 
     def lines(self, step: Step, out: str | None = None) -> list[str]:
         """Statements; with ``out`` the result goes into that buffer and no variable is bound.
