@@ -37,6 +37,7 @@ __all__ = [
     "Sum",
     "Term",
     "children",
+    "next_uid",
     "plain_scalar",
     "scalar_key",
 ]
@@ -57,6 +58,11 @@ class _Reference(weakref.ref["Node"]):
 
 _interned: dict[Key, _Reference] = {}
 _uids = itertools.count()
+
+
+def next_uid() -> int:
+    """A number below that of every node made from now on."""
+    return next(_uids)
 
 
 def _forget(reference: Any, table: dict[Key, _Reference] = _interned) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import EscapedTracerError, TraceError, located
-from ..expr.nodes import Leaf, Node
+from ..expr.nodes import Leaf, Node, next_uid
 from ..expr.walk import leaves, topological
 
 __all__ = [
@@ -55,6 +55,7 @@ class Level:
     leaves: list[Leaf] = field(default_factory=list)
     lift: Lift | None = None
     name: str = ""
+    since: int = field(default_factory=next_uid)  # nodes made before have lesser numbers
 
 
 class Session:

@@ -28,7 +28,7 @@ from ..lower.tiers import UNCALLED, Promotion
 from ..trace.array import TracedArray, traced
 from ..trace.session import Guard
 from .buffers import donated, targets_given, targets_of, traced_into, written
-from .core import Outputs, level, outputs
+from .core import Outputs, level, outputs, rolled_up
 from .fastroad import NoRoad, native_function
 from .first import Argnums, _name, positions
 from .trees import flatten, unflatten
@@ -325,6 +325,8 @@ class Compiled:
             args, kwargs = unflatten(spec, handles)
             outs = outputs(self._f(*args, **kwargs))
             guards = list(session.guards)
+            if self._backend not in LIBRARIES:
+                outs.nodes = rolled_up(session, outs.nodes)
         if not _same_state(random_before, np.random.get_state(legacy=False)):
             warnings.warn(
                 f"{_name(self._f)} drew from np.random while it was traced: the numbers drawn are "

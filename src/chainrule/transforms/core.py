@@ -16,6 +16,7 @@ from ..expr.nodes import Leaf, Node
 from ..expr.pausing import collection_paused
 from ..expr.walk import leaves, substitute_nodes
 from ..lower.run import Cache, evaluate, evaluate_given
+from ..simplify.rolling import rolled
 from ..trace import functions as _functions
 from ..trace.array import TracedArray, as_node, is_traced, traced
 from ..trace.session import Level, Session, current, open_level, require_session
@@ -32,6 +33,7 @@ __all__ = [
     "finish",
     "level",
     "outputs",
+    "rolled_up",
 ]
 
 assert _functions.__all__  # importing it fills the table of NumPy functions
@@ -215,6 +217,43 @@ def _check_all(nodes: Sequence[Node], bindings: dict[Node, Any], free: Sequence[
             )
 
 
+# -- loops rolled up, kept by graph -------------------------------------------------------------
+_Rolled = tuple[list[Node], list[Any]]
+_rolled: Cache[tuple[Any, ...], _Rolled] = Cache(256)
+# Where an outer derivative follows, or structure is asked for, programs stay as they were traced.
+_AROUND = frozenset({"compile", "vmap"})
+
+
+def rolled_up(
+    session: Session, nodes: Sequence[Node], forward: bool = False, backward: bool = False
+) -> list[Node]:
+    """Results of the level that is open, Python loops in them rolled up (see ``simplify.rolling``).
+
+    ``forward``, ``backward``: the derivatives that will be taken.  The program stays as it is
+    where branches were taken on values, or where a level around this one differentiates it again.
+    """
+    around = session.levels[:-1]
+    if session.symbolic or session.guards or any(o.name not in _AROUND for o in around):
+        return list(nodes)
+    key = tuple(nodes), session.slots, forward, backward
+    found = _rolled.get(key)
+    if found is None:
+        arrays: list[Any] = []
+
+        def array(values: Any) -> Leaf:
+            arrays.append(values)
+            return session.capture(values)
+
+        with collection_paused():
+            made = rolled(nodes, array, forward, backward, session.levels[0].since)
+        _rolled.put(key, (made, arrays))
+        return list(made)
+    made, arrays = found
+    for values in arrays:  # the same numbers of leaves, in this session
+        session.capture(values)
+    return list(made)
+
+
 # -- derived programs, kept by graph -----------------------------------------------------------
 _derived: Cache[tuple[Any, ...], list[Node]] = Cache(1024)
 
@@ -222,6 +261,7 @@ _derived: Cache[tuple[Any, ...], list[Node]] = Cache(1024)
 def clear_derived() -> None:
     """Forget all derived programs."""
     _derived.clear()
+    _rolled.clear()
 
 
 def _cached(kind: str, make: Callable[..., list[Node]], *groups: Sequence[Node]) -> list[Node]:

@@ -14,12 +14,14 @@ from ..trace.session import Session
 from .core import (
     Inputs,
     Later,
+    Outputs,
     derived_pullback,
     derived_pushforward,
     enter,
     finish,
     level,
     outputs,
+    rolled_up,
 )
 from .trees import Tree, flatten, paths, unflatten
 
@@ -119,6 +121,7 @@ def value_and_grad(
             nodes = outputs(result).nodes
             value = _require_scalar(_name(f), nodes, holomorphic)
             extra = outputs(aux)
+            value, *extra.nodes = rolled_up(session, [value, *extra.nodes], backward=True)
             seed = ones((), value.dtype)
             grads = derived_pullback([value], [seed], inputs.leaves)
             flags = symmetric_leaves(inputs, symmetric)
@@ -233,11 +236,19 @@ def jvp(
         result, aux = _split_aux(f(*inputs.tree), has_aux)
         outs = outputs(result)
         extra = outputs(aux)
+        _roll(session, outs, extra, forward=True)
         pushed = derived_pushforward(outs.nodes, inputs.leaves, directions)
     done = finish(session, opened, [*outs.nodes, *pushed, *extra.nodes])
     n = len(outs.nodes)
     y, dy = outs.rebuild(done[:n]), outs.rebuild(done[n : 2 * n])
     return (y, dy, extra.rebuild(done[2 * n :])) if has_aux else (y, dy)
+
+
+def _roll(session: Session, outs: Outputs, extra: Outputs, **directions: bool) -> None:
+    """Loops in the results rolled up."""
+    made = rolled_up(session, [*outs.nodes, *extra.nodes], **directions)
+    count = len(outs.nodes)
+    outs.nodes, extra.nodes = made[:count], made[count:]
 
 
 def _enter_values(
@@ -269,6 +280,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         result, aux = _split_aux(f(*inputs.tree), has_aux)
         outs = outputs(result)
         extra = outputs(aux)
+        _roll(session, outs, extra, backward=True)
         seeds = [session.new_leaf(n.shape, n.dtype) for n in outs.nodes]
         pulled = derived_pullback(outs.nodes, seeds, inputs.leaves)
     later = Later(session, opened, pulled, seeds)
@@ -333,6 +345,7 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, LinearMap]:
     with level("linearize") as (session, opened):
         inputs = enter(session, opened, primals, f"argument of {_name(f)}: args")
         outs = outputs(f(*inputs.tree))
+        outs.nodes = rolled_up(session, outs.nodes, forward=True, backward=True)
         directions = [session.new_leaf(n.shape, n.dtype) for n in inputs.leaves]
         seeds = [session.new_leaf(n.shape, n.dtype) for n in outs.nodes]
         pushed = derived_pushforward(outs.nodes, inputs.leaves, directions)
