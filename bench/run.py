@@ -30,7 +30,7 @@ import plots
 import report
 
 CASES = (
-    *("linear_layer", "mlp", "elementwise", "deep_chain", "flops"),
+    *("linear_layer", "mlp", "recurrent", "elementwise", "deep_chain", "flops"),
     *("jacobians", "elimination", "sparse"),
     *("field", "first_call", "fully_connected", "growth"),
 )
