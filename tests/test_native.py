@@ -307,6 +307,23 @@ def test_a_defect_is_not_silent_and_does_not_stop_the_others(monkeypatch):
     assert tiers.settle()
 
 
+def test_short_programs_do_not_wait_for_long_ones(monkeypatch):
+    monkeypatch.setenv("CHAINRULE_NATIVE", "1")
+    begun, go_on, order = threading.Event(), threading.Event(), []
+
+    def first():
+        begun.set()
+        go_on.wait(10)
+
+    tiers.Promotion(first, 1).tick()
+    assert begun.wait(10)
+    for size in (5000, 3, 200):
+        tiers.Promotion(lambda size=size: order.append(size), 1, size).tick()
+    go_on.set()
+    assert tiers.settle()
+    assert order == [3, 200, 5000]
+
+
 def test_uncompiled_functions_go_over_too(monkeypatch):
     monkeypatch.setenv("CHAINRULE_NATIVE", "now")
     leaf_sum = cr.value_and_grad(lambda x: np.sum(np.cos(x) * x))

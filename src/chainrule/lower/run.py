@@ -70,7 +70,7 @@ class Program:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._numpy = NumpyProgram(plan)
-        self.promotion: Promotion[Any] = Promotion(self._native, HOT)
+        self.promotion: Promotion[Any] = Promotion(self._native, HOT, len(plan.steps))
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         if debugging():

@@ -9,8 +9,9 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from typing import Generic, TypeVar
 
 __all__ = ["UNCALLED", "Promotion", "settle"]
@@ -22,25 +23,26 @@ UNCALLED = "not called often enough yet"
 
 
 class _Worker:
-    """A thread that makes native code, one program after the other.
+    """A thread that makes native code, one program after the other, shorter ones first.
 
     A daemon: an interpreter that ends drops what waits, and waits only until LLVM is at rest.
     """
 
     def __init__(self) -> None:
-        self._tasks: deque[Callable[[], None]] = deque()
+        self._tasks: list[tuple[int, int, Callable[[], None]]] = []  # a heap
+        self._serial = count()
         self._state = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = False
         self._ended = False
         self._failed: Exception | None = None
 
-    def submit(self, task: Callable[[], None]) -> bool:
+    def submit(self, task: Callable[[], None], size: int) -> bool:
         """Do this later; False where the interpreter is about to end."""
         with self._state:
             if self._ended:
                 return False
-            self._tasks.append(task)
+            heappush(self._tasks, (size, next(self._serial), task))
             self._state.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="chainrule-native")
@@ -60,7 +62,7 @@ class _Worker:
                 self._state.notify_all()
                 while not self._tasks:
                     self._state.wait()
-                task = self._tasks.popleft()
+                _, _, task = heappop(self._tasks)
                 self._busy = True
             try:
                 task()
@@ -106,11 +108,13 @@ class Promotion(Generic[T]):
     """The way of one program to native code: ``made`` once it is there, else a ``reason``.
 
     ``build`` is called after ``calls`` calls of :meth:`tick`; what it raises becomes the reason.
+    Where several wait, those of the least ``size`` (steps of the program) are made first.
     """
 
-    __slots__ = ("_build", "_left", "made", "reason")
+    __slots__ = ("_build", "_left", "_size", "made", "reason")
 
-    def __init__(self, build: Callable[[], T], calls: int) -> None:
+    def __init__(self, build: Callable[[], T], calls: int, size: int = 0) -> None:
+        self._size = size
         self._build: Callable[[], T] | None = build
         self._left = calls
         self.made: T | None = None
@@ -134,7 +138,7 @@ class Promotion(Generic[T]):
 
     def _start(self) -> None:
         self.reason = "being made"
-        if not _worker.submit(self.work):
+        if not _worker.submit(self.work, self._size):
             self._build = None
 
     def work(self) -> None:

@@ -349,8 +349,9 @@ class Compiled:
         path = _Path(guards, outs, program, runs, sources, given)
         if self._backend in (None, "native"):
             like = [_like(value) for value in flat]  # the promotions must not keep the arguments
-            path.promotion = Promotion(lambda: path.native(like, spec), HOT)
-            path.into = Promotion(lambda: path.native(like, spec, into=True), HOT)
+            size = len(program.plan.steps)
+            path.promotion = Promotion(lambda: path.native(like, spec), HOT, size)
+            path.into = Promotion(lambda: path.native(like, spec, into=True), HOT, size)
         return path
 
     def _given(self, flat: list[Any], spec: Any, outs: Outputs) -> dict[int, int]:
