@@ -7,6 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.derive import checking
+from chainrule.formula.algebra import Algebra
 
 
 def test_central_differences_are_an_oracle_of_their_own():
@@ -272,3 +273,29 @@ def test_an_operation_on_an_argument_itself_has_no_part_before_it():
     with pytest.raises(cr.TraceError, match=r"numpy\.fft\.fft") as caught:
         cr.derive(lambda x: np.abs(np.fft.fft(x)), x="N")
     assert caught.value.partial is None
+
+
+# -- time -------------------------------------------------------------------------------------
+def test_the_rewrites_of_residual_layers_do_not_explode():
+    """Sums within sums are multiplied out once each: quadratic in the layers, at most."""
+
+    def count(layers):
+        calls = 0
+        original = Algebra.prod
+
+        def prod(self, *args):
+            nonlocal calls
+            calls += 1
+            return original(self, *args)
+
+        def residual(x, w):
+            for _ in range(layers):
+                x = x + np.tanh(x @ w)
+            return x
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Algebra, "prod", prod)
+            cr.derive(residual, x="N D", w="D D", check=False)
+        return calls
+
+    assert count(12) < 2.5 * count(8)

@@ -41,9 +41,12 @@ class Keeping(Measure, ABC):
         self._products: dict[object, Prod] = {}
         self._roots: dict[Quantity, Pow] = {}
         self.folds: list[Prod] = []
+        #: products multiplied out, as long as nothing more is kept or named
+        self._spread: dict[Prod, list[tuple[Extent, Quantity]] | None] = {}
 
     def keep(self, quantity: Quantity, named: bool) -> None:
         """Keep a quantity whole from now on."""
+        self._spread.clear()
         self.kept.add(quantity)
         if named:
             self.name(quantity)
@@ -60,8 +63,19 @@ class Keeping(Measure, ABC):
             if quantity.out == whole and quantity.coef == ONE and not quantity.constraints:
                 self.folds.append(quantity)
 
+    def name(self, quantity: Quantity) -> None:
+        """Count a quantity as named from now on."""
+        self._spread.clear()
+        super().name(quantity)
+
+    def unname(self, quantity: Quantity) -> None:
+        """Count a quantity in full from now on."""
+        self._spread.clear()
+        super().unname(quantity)
+
     def release(self, quantity: Quantity) -> None:
         """Keep a quantity no longer."""
+        self._spread.clear()
         self.kept.discard(quantity)
         self.unname(quantity)
         self._products = {k: q for k, q in self._products.items() if q is not quantity}

@@ -153,6 +153,13 @@ class Sums(Keeping):
         return self._sum_of(collected, shape)
 
     def _multiplied_out(self, part: Prod) -> list[tuple[Extent, Quantity]] | None:
+        """Each part is multiplied out once: sums within sums would be exponentially often."""
+        if part not in self._spread:
+            found = self._spread_of(part)
+            self._spread[part] = found
+        return self._spread[part]
+
+    def _spread_of(self, part: Prod) -> list[tuple[Extent, Quantity]] | None:
         terms = 1
         for q, _ in part.factors:
             terms *= len(q.parts) if isinstance(q, Add) and q.parts else 1
