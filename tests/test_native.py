@@ -594,3 +594,29 @@ def test_functions_without_native_form_are_called_back():
 
     found = agree(cr.value_and_grad(f), x)
     assert found(x)[1].dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "i8"])
+def test_labels_and_images_of_any_integers(dtype):
+    """Small integers are read as they are; what would wrap around stays on NumPy."""
+    low = np.iinfo(dtype).min
+    labels = np.array([0, 1, 2, 3, 1, 2, 0], dtype)
+    image = np.array([low, low + 1, 0, 1, 7, np.iinfo(dtype).max - 1, np.iinfo(dtype).max], dtype)
+    z = RNG.normal(size=(7, 4))
+
+    def loss(z, labels, image):
+        scaled = z * (image[:, None] / 255)
+        scores = scaled - np.log(np.sum(np.exp(z), axis=1, keepdims=True))
+        picked = scores[np.arange(7), labels] + z[labels, 1]
+        hot = (labels[:, None] == np.arange(4)) * np.where(image > 3, 1.0, 2.0)[:, None]
+        return np.sum(picked[::-1] * 0.1) + np.sum(hot * z**2)
+
+    found = agree(cr.value_and_grad(loss), z, labels, image)
+    agree(cr.value_and_grad(lambda z: loss(z, labels, image)), z)
+    np.testing.assert_allclose(found(z, labels, image)[0], loss(z, labels, image), rtol=1e-12)
+    if dtype != "i8":
+        wraps = cr.compile(lambda a: a * 2 + a, backend="native")
+        assert wraps(image).tolist() == (image * 2 + image).tolist()
+        assert wraps.report()[0].startswith("numpy: no native form yet: dtype")
+        same = cr.compile(lambda a, z: (a[::-1], z * 2), backend="native")
+        assert same(image, z)[0].dtype == dtype

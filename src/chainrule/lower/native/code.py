@@ -6,21 +6,27 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ALIGN", "MEMORY", "Code", "Target", "V", "literal"]
+__all__ = ["ALIGN", "MEMORY", "STORED", "Code", "Target", "V", "literal"]
 
 _SCALAR = {
     "f64": "double",
     "f32": "float",
     "i64": "i64",
     "i32": "i32",
+    "i16": "i16",
     "i8": "i8",
     "i1": "i1",
 }
 
 
 #: What an element of a kind is in memory, and its alignment there (a mask's element is a byte).
-MEMORY = {"f64": "double", "f32": "float", "i64": "i64", "i1": "i8"}
-ALIGN = {"f64": 8, "f32": 4, "i64": 8, "i32": 4, "i8": 1, "i1": 1}
+MEMORY = {
+    "f64": "double", "f32": "float", "i64": "i64", "i1": "i8",
+    "u8": "i8", "s8": "i8", "u16": "i16", "i16": "i16", "u32": "i32", "i32": "i32",
+}  # fmt: skip
+#: The kind that a load gives, where it is another one.
+STORED = {"i1": "i8", "u8": "i8", "s8": "i8", "u16": "i16", "u32": "i32"}
+ALIGN = {"f64": 8, "f32": 4, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "i1": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +232,11 @@ class Code:
         else:
             word = "trunc"
         return self.op(f"{word} {self.type(source)} {a.name} to {self.type(kind)}", kind)
+
+    def widened(self, a: V, signed: bool) -> V:
+        """A shorter integer as i64."""
+        word = "sext" if signed else "zext"
+        return self.op(f"{word} {self.type(a.kind)} {a.name} to {self.type('i64')}", "i64")
 
     # -- calls --------------------------------------------------------------------------------
     def _suffix(self, kind: str) -> str:

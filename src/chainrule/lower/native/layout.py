@@ -15,18 +15,25 @@ from ..steps import ViewOp
 __all__ = [
     "DTYPES",
     "KINDS",
+    "NARROW",
     "Access",
     "Array",
     "Buffer",
     "Unsupported",
     "contiguous_strides",
     "kind_of",
+    "stored_kind",
 ]
 
 #: Dtypes that native code handles, and what the writer of LLVM's text calls them.
 KINDS = {"<f8": "f64", "<f4": "f32", "<i8": "i64", "|b1": "i1"}
 DTYPES = {kind: np.dtype(text) for text, kind in KINDS.items()}
-WIDTHS = {"f64": 8, "f32": 4, "i64": 8, "i1": 1}
+#: Integers that arguments may hold: in registers they are i64.  No result is of these dtypes.
+NARROW = {"|u1": "u8", "|i1": "s8", "<u2": "u16", "<i2": "i16", "<u4": "u32", "<i4": "i32"}
+WIDTHS = {
+    "f64": 8, "f32": 4, "i64": 8, "i1": 1,
+    "u8": 1, "s8": 1, "u16": 2, "i16": 2, "u32": 4, "i32": 4,
+}  # fmt: skip
 
 
 class Unsupported(Exception):
@@ -39,6 +46,11 @@ def kind_of(dtype: Any) -> str:
     if found is None:
         raise Unsupported(f"dtype {np.dtype(dtype)}")
     return found
+
+
+def stored_kind(dtype: Any) -> str:
+    """The kind of an argument in memory; Unsupported for other dtypes."""
+    return NARROW.get(np.dtype(dtype).str) or kind_of(dtype)
 
 
 @dataclass(eq=False, slots=True)
@@ -64,6 +76,11 @@ class Buffer:
     @property
     def nbytes(self) -> int:
         return self.size * WIDTHS[self.kind]
+
+    @property
+    def loaded(self) -> str:
+        """The kind of its elements in registers."""
+        return "i64" if self.kind in NARROW.values() else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +113,7 @@ class Array:
 
     @property
     def kind(self) -> str:
-        return self.buffer.kind
+        return self.buffer.loaded
 
     @property
     def size(self) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
-from .code import ALIGN, MEMORY, Code, Target, V
-from .layout import Access, Buffer, Unsupported
+from .code import ALIGN, MEMORY, STORED, Code, Target, V
+from .layout import NARROW, Access, Buffer, Unsupported
 from .masks import skipped
 from .nest import Apply, Constant, Fold, Load, Nest, Store
 from .scalar import apply
@@ -500,12 +500,13 @@ class _Emitter:
         self, node: Load, places: list[tuple[V, int]], index: str | None, count: int | None
     ) -> V:
         c = self.c
-        memory, align = MEMORY[node.kind], ALIGN[node.kind]
-        stored = "i8" if node.kind == "i1" else node.kind
+        held = node.access.buffer.kind
+        stored = STORED.get(held, held)
+        memory, align = MEMORY[held], ALIGN[stored]
         of, whole = c.type(stored), c.const(stored, 0).name
         for lane in range(c.lanes if count is None else count):
             pointer = self._address(node.access, index, lane)
-            pointer = self._moved(pointer, node.kind, places, lane)
+            pointer = self._moved(pointer, held, places, lane)
             item = c.fresh()
             c.line(f"{item} = load {memory}, ptr {pointer}, align {align}")
             if c.lanes == 1:
@@ -514,8 +515,13 @@ class _Emitter:
             grown = c.fresh()
             c.line(f"{grown} = insertelement {of} {whole}, {memory} {item}, i64 {lane}")
             whole = grown
-        value = V(whole, stored)
-        return c.cmp("ne", value, c.const("i8", 0)) if node.kind == "i1" else value
+        return self._taken(V(whole, stored), held)
+
+    def _taken(self, value: V, held: str) -> V:
+        """What memory holds as a value."""
+        if held == "i1":
+            return self.c.cmp("ne", value, self.c.const("i8", 0))
+        return self.c.widened(value, held[0] != "u") if held in NARROW.values() else value
 
     def _scatter(
         self,
@@ -547,9 +553,10 @@ class _Emitter:
         self, access: Access, kind: str, index: str | None, count: int | None, fresh: bool = False
     ) -> V:
         c = self.c
-        memory, align = MEMORY[kind], ALIGN[kind]
+        held = access.buffer.kind
+        stored = STORED.get(held, held)
+        memory, align = MEMORY[held], ALIGN[stored]
         stride = access.strides[-1] if access.strides else 0
-        stored = "i8" if kind == "i1" else kind
         if c.lanes == 1 or stride == 0:
             name = c.fresh("x")
             c.line(f"{name} = load {memory}, ptr {self._address(access, index)}, align {align}")
@@ -565,12 +572,7 @@ class _Emitter:
                 c.line(f"{grown} = insertelement {of} {whole}, {memory} {item}, i64 {lane}")
                 whole = grown
             value = V(whole, stored)
-        if kind != "i1":
-            return value
-        name = c.fresh("m")
-        zero = c.const("i8", 0)
-        c.line(f"{name} = icmp ne {c.type('i8')} {value.name}, {zero.name}")
-        return V(name, "i1")
+        return self._taken(value, held)
 
     def _store(self, value: V, access: Access, index: str | None, count: int | None) -> None:
         c = self.c

@@ -21,6 +21,7 @@ from ..steps import (
     Cumulate,
     Elementwise,
     Fill,
+    Gather,
     Place,
     Plan,
     Reduce,
@@ -38,7 +39,16 @@ from .callback import Callback
 from .contraction import Contractions
 from .fusion import Item
 from .indices import Indices
-from .layout import DTYPES, Array, Buffer, Unsupported, contiguous_strides, kind_of
+from .layout import (
+    DTYPES,
+    NARROW,
+    Array,
+    Buffer,
+    Unsupported,
+    contiguous_strides,
+    kind_of,
+    stored_kind,
+)
 from .nest import Apply, Constant, How, Load, Nest, Store
 from .scalar import COMPARISONS, LOGICAL, has_form
 
@@ -93,7 +103,7 @@ class _Lowering(Indices, Contractions, Bodies):
         for leaf, value in zip(plan.leaves, plan.inputs, strict=True):
             if leaf.size == 0:
                 raise Unsupported("empty arrays")
-            buffer = Buffer(kind_of(leaf.dtype), leaf.size, "input")
+            buffer = Buffer(stored_kind(leaf.dtype), leaf.size, "input")
             self.arrays[value] = Array(buffer, leaf.shape, contiguous_strides(leaf.shape))
             inputs.append(self.arrays[value])
         self._steps()
@@ -107,6 +117,9 @@ class _Lowering(Indices, Contractions, Bodies):
                 f"a program of {len(self.plan.steps)} steps (the most is {MOST_STEPS})"
             )
         for step in self.plan.steps:
+            dtype = self.plan.values[step.target].dtype
+            if dtype.str in NARROW and not isinstance(step, View | Gather):
+                raise Unsupported(f"dtype {dtype}")  # arithmetic that wraps around
             method: Callable[[Any], None] = getattr(
                 self, "_" + type(step).__name__.lower(), self._no
             )
@@ -357,6 +370,8 @@ class _Lowering(Indices, Contractions, Bodies):
         found = []
         for value in self.plan.outputs:
             array = self.arrays[value]
+            if self.plan.values[value].dtype.str in NARROW:
+                raise Unsupported(f"a result of dtype {self.plan.values[value].dtype}")
             own = array.buffer.role == "temp" and array.buffer not in self.known
             if not own or not array.whole or array.buffer in self.pinned:
                 array = self._copy(array)

@@ -74,9 +74,10 @@ def _made(nest: Nest, lane: int, across: set[Access], turned: Turned) -> tuple[l
         key = access.buffer, access.offset, shape, old
         target = turned.get(key)
         if target is None:
-            target = turned[key] = Buffer(access.buffer.kind, prod(shape), "temp")
+            kind = access.buffer.loaded
+            target = turned[key] = Buffer(kind, prod(shape), "temp")
             copy = Nest(shape)
-            node = copy.add(Load(replace(access, strides=old), access.buffer.kind))
+            node = copy.add(Load(replace(access, strides=old), kind))
             copy.sinks.append(Store(node, Access(target, 0, new)))
             copies.append(copy)
         stride = dict(zip(kept, new, strict=True))
