@@ -27,8 +27,8 @@ def layer_norm(x, g, b, eps=1e-5):
     mu = x.mean(axis=1, keepdims=True)
     r = x - mu
     s = np.sqrt((r * r).mean(axis=1, keepdims=True) + eps)
-    xh = r / s
-    return xh * g + b
+    x_hat = r / s
+    return x_hat * g + b
 
 
 @entry("normalization", x="N D", g="D", b="D")(LAYER)
@@ -42,8 +42,8 @@ def layer_norm_of_variance(x, g, b, eps=1e-5):
 def batch_norm(x, g, b, eps=1e-5):
     mu = x.mean(axis=0)
     var = x.var(axis=0)
-    xh = (x - mu) / np.sqrt(var + eps)
-    return g * xh + b
+    x_hat = (x - mu) / np.sqrt(var + eps)
+    return g * x_hat + b
 
 
 @entry("normalization", x="N D", g="D")(

@@ -30,6 +30,7 @@ from ..formula.derivation import (
     JacobianForm,
     Layout,
 )
+from ..formula.grouping import is_normalized
 from ..formula.indices import Indices
 from ..formula.kronecker import Generalized
 from ..formula.lowered import Lowering, NotLowered
@@ -158,7 +159,9 @@ class Writer:
             translator.symbols[one.arriving] = arriving
         self.minor = set(one.helpers)
         translator.labels = self._labels(one, taken)
+        translator.forward = True
         (value,) = translator.roots([one.output], [other.output])
+        translator.forward = False
         self.primal = set(ordered(translator.known.values()))
         roots = translator.roots(one.gradients, other.gradients)
         places = {name: place for place, name in enumerate(translator.labels.values())}
@@ -216,8 +219,8 @@ class Writer:
         nodes = [
             n
             for n in one.adjoints
-            if (n in labels or n in inside)
-            and not isinstance(known.get(n, Num(ONE)), Sym | Num)
+            if not isinstance(known.get(n, Num(ONE)), Sym | Num)
+            and (n in labels or n in inside or is_normalized(known[n]))
             and (n in labels or not is_view(known[n]))
         ]
         pairs = [(one.adjoints[n], other.adjoints[partner[n]]) for n in nodes]

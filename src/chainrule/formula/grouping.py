@@ -17,7 +17,7 @@ from .canonical import canonical
 from .quantity import Add, Fun, Index, Num, Pow, Prod, Quantity, Sym, ordered
 from .symmetry import exchanged
 
-__all__ = ["counted", "halves", "multiplied", "shared_group"]
+__all__ = ["counted", "halves", "is_normalized", "multiplied", "shared_group"]
 
 Key: TypeAlias = "tuple[Quantity, tuple[int, ...]]"
 Group: TypeAlias = "dict[Key, Fraction]"  # exponents of bases by axes of the host
@@ -137,3 +137,12 @@ def counted(roots: Sequence[Quantity]) -> Counter[Quantity]:
         if isinstance(q, Pow) and q.exponent < 0:  # a divisor: its base is what is written
             uses[q.base] += uses[q] - 1
     return uses
+
+
+def is_normalized(q: Quantity) -> bool:
+    """``x/s`` with a number for each row or column: what textbooks write x̂."""
+    if not isinstance(q, Prod) or q.summed or q.coef != ONE or q.ndim < 2 or q.constraints:
+        return False
+    whole = [f for f, subs in q.factors if subs == q.out and not isinstance(f, Pow)]
+    below = [subs for f, subs in q.factors if isinstance(f, Pow) and f.exponent < 0]
+    return len(q.factors) == 2 and len(whole) == 1 and len(below) == 1 and below[0] != q.out

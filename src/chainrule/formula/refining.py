@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..expr.extents import ONE, ZERO, Extent
 from .adjoints import multiples
 from .algebra import Algebra
-from .grouping import counted, halves, multiplied, shared_group
+from .grouping import counted, halves, is_normalized, multiplied, shared_group
 from .measure import Measure
 from .naming import LONG, is_short, is_worth, matrix_products
 from .quantity import Add, Pow, Prod, Quantity, ordered
@@ -63,7 +63,10 @@ def refined(
         if isinstance(q, Pow) and q.exponent < 0 and uses[q] > 1 and not is_short(q, measure)
     ]
     keep |= {q: False for q in divisors if q not in keep and measure.cost(q) >= LONG - 1}
-    first = sorted((*own, *(q for q in keep if q in divisors)), key=lambda q: len(ordered([q])))
+    scaled = sorted((q for q in primal if q not in own and is_normalized(q)), key=lambda q: q.uid)
+    keep |= dict.fromkeys(scaled if grouping else (), True)
+    first = [*own, *(q for q in keep if q in divisors), *(q for q in keep if q in scaled)]
+    first.sort(key=lambda q: len(ordered([q])))
     run = _Run([*first, *roots, *also, *adjoints, *adjoints.values()], roots)
     run.again(keep)
     heads = multiplied(run.roots, run.algebra)
@@ -75,6 +78,7 @@ def refined(
             run.algebra.keep(half, named=True)
         run.again(dict.fromkeys(grouped, True))
         grouped = {run.last.get(q, q) for q in grouped}
+    grouped |= {run.new[q] for q in keep if q in scaled}
     for _ in range(_ROUNDS if grouping else 0):
         group = shared_group(run.roots, run.algebra)
         if group is None:

@@ -23,6 +23,7 @@ from ..expr.nodes import Box, Call, Const, Leaf, Map, Node, Scalar, Sum, Term
 from ..expr.subs import Affine, Look, Sub
 from ..expr.walk import topological
 from .algebra import Algebra
+from .grouping import is_normalized
 from .quantity import (
     Add,
     Form,
@@ -280,6 +281,7 @@ class Translator:
         self.labels: dict[Node, str] = {}
         self.arrays: tuple[dict[Node, Any], dict[Node, Any]] = ({}, {})
         self.names: dict[Quantity, str] = {}
+        self.forward = False  # whether it is the function itself that is translated
         self.from_the_end: set[str] = set()  # index arrays that have negative elements
         self._partner: dict[Node, Node] = {}
         self._numbers: dict[tuple[Any, Any], Extent] = {}
@@ -418,6 +420,9 @@ class Translator:
         if node in self.labels:
             self.algebra.keep(found, named=True)
             self.names.setdefault(found, self.labels[node])
+            return found
+        if self.forward and is_normalized(found):
+            self.algebra.keep(found, named=True)
             return found
         if not shared or _is_wide(found):
             return found
