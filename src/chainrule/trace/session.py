@@ -9,8 +9,7 @@ Nested transforms open *levels*: each has its own leaves, and lifts results to t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -180,20 +179,27 @@ def require_session() -> Session:
     return session
 
 
-@contextmanager
-def open_level(evaluator: Evaluator, name: str) -> Iterator[tuple[Session, Level]]:
+class open_level:
     """Open a level, and a session around it where none is open."""
-    outer = LOCAL.session
-    session = outer if outer is not None else Session(evaluator)
-    level = Level(name=name)
-    session.levels.append(level)
-    session.opened.add(name)
-    LOCAL.session = session
-    try:
-        yield session, level
-    finally:
-        session.levels.pop()
-        LOCAL.session = outer
+
+    __slots__ = ("_evaluator", "_name", "_outer", "_session")
+
+    def __init__(self, evaluator: Evaluator, name: str) -> None:
+        self._evaluator = evaluator
+        self._name = name
+
+    def __enter__(self) -> tuple[Session, Level]:
+        self._outer = outer = LOCAL.session
+        self._session = session = outer if outer is not None else Session(self._evaluator)
+        level = Level(name=self._name)
+        session.levels.append(level)
+        session.opened.add(self._name)
+        LOCAL.session = session
+        return session, level
+
+    def __exit__(self, *error: object) -> None:
+        self._session.levels.pop()
+        LOCAL.session = self._outer
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:

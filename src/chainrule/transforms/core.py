@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..errors import EscapedTracerError, located
 from ..expr.nodes import Leaf, Node
 from ..expr.pausing import collection_paused
 from ..expr.walk import leaves, substitute_nodes
-from ..lower.run import Cache, evaluate, evaluate_given
+from ..lower.run import Cache, evaluate, evaluate_given, program_for
 from ..simplify.rolling import rolled
 from ..trace import functions as _functions
 from ..trace.array import TracedArray, as_node, is_traced, traced
@@ -39,11 +38,9 @@ __all__ = [
 assert _functions.__all__  # importing it fills the table of NumPy functions
 
 
-@contextmanager
-def level(name: str) -> Iterator[tuple[Session, Level]]:
+def level(name: str) -> open_level:
     """Open a level for one transform."""
-    with open_level(evaluate_given, name) as opened:
-        yield opened
+    return open_level(evaluate_given, name)
 
 
 @dataclass(slots=True)
@@ -117,10 +114,13 @@ class Outputs:
 
 
 _NODE = object()
+_NO_TREE = flatten(None)[1]
 
 
 def outputs(tree: Tree) -> Outputs:
     """The nodes of a traced function's result (to be called while the level is open)."""
+    if tree is None:
+        return Outputs([], _NO_TREE, [])
     values, spec = flatten(tree)
     nodes: list[Node] = []
     rest: list[Any] = []
@@ -145,7 +145,8 @@ def finish(session: Session, opened: Level, nodes: Sequence[Node]) -> list[Any]:
 def settle(session: Session, nodes: Sequence[Node]) -> list[Any]:
     """Traced arrays where a node depends on an open level, numbers else."""
     if not session.levels:
-        check_bound(session, nodes)
+        if nodes and not all(n in session.bindings for n in program_for(nodes).plan.leaves):
+            check_bound(session, nodes)
         return evaluate(nodes, session.bindings)
     still_open = session.open_leaves()
     free = [any(leaf in still_open for leaf in leaves([node])) for node in nodes]

@@ -39,11 +39,16 @@ def _unregistered(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
+_PLAIN = frozenset([TracedArray, np.ndarray, np.float64, bool, int, float, complex, str])
+
+
 def flatten(tree: Tree) -> tuple[list[Any], optree.PyTreeSpec]:
     """Leaves and structure; dataclasses met for the first time are registered."""
     while True:
         leaves, spec = optree.tree_flatten(tree, none_is_leaf=False, namespace=NAMESPACE)
-        fresh: set[Any] = {type(leaf) for leaf in leaves if _unregistered(leaf)}
+        fresh: set[Any] = {
+            type(leaf) for leaf in leaves if type(leaf) not in _PLAIN and _unregistered(leaf)
+        }
         if not fresh:
             return leaves, spec
         for kind in fresh:
