@@ -53,12 +53,10 @@ def plain_softmax(x):
 
 
 def distances(x, y):
-    N, D = x.shape
-    M = y.shape[0]
-    d = np.zeros((N, M))
-    for i in range(N):
-        for j in range(M):
-            for k in range(D):
+    d = np.zeros((len(x), len(y)))
+    for i in range(len(x)):
+        for j in range(len(y)):
+            for k in range(x.shape[1]):
                 d[i, j] += (x[i, k] - y[j, k]) ** 2
     return d
 
@@ -323,71 +321,61 @@ def scattered(x):
     return y
 
 
+def squared(X, i, Y, j):
+    s = 0.0
+    for k in range(X.shape[1]):
+        s += (X[i, k] - Y[j, k]) ** 2
+    return s
+
+
 def squared_distances(X):
-    out = np.zeros((X.shape[0], X.shape[0]))
-    for i in range(X.shape[0]):
-        for j in range(X.shape[0]):
-            for k in range(X.shape[1]):
-                out[i, j] += (X[i, k] - X[j, k]) ** 2
+    out = np.zeros((len(X), len(X)))
+    for i in range(len(X)):
+        for j in range(len(X)):
+            out[i, j] = squared(X, i, X, j)
     return out
 
 
 def city_distances(X):
-    out = np.zeros((X.shape[0], X.shape[0]))
-    for i in range(X.shape[0]):
-        for j in range(X.shape[0]):
-            for k in range(X.shape[1]):
-                out[i, j] += abs(X[i, k] - X[j, k])
+    out = np.zeros((len(X), len(X)))
+    for i, j in np.ndindex(out.shape):
+        for k in range(X.shape[1]):
+            out[i, j] += abs(X[i, k] - X[j, k])
     return out
 
 
 def norms_of_differences(X):
-    N, D = X.shape
-    out = np.zeros((N, N))
-    for i in range(N):
-        for j in range(N):
-            s = 0.0
-            for k in range(D):
-                t = X[i, k] - X[j, k]
-                s += t * t
-            out[i, j] = s
+    out = np.zeros((len(X), len(X)))
+    for i, j in np.ndindex(out.shape):
+        s = 0.0
+        for k in range(X.shape[1]):
+            t = X[i, k] - X[j, k]
+            s += t * t
+        out[i, j] = s
+    return out
+
+
+def kernel(X, kept):
+    out = np.zeros((len(X), len(X)))
+    for i in range(len(X)):
+        for j in range(len(X)):
+            if kept(i, j):
+                out[i, j] = math.exp(-squared(X, i, X, j))
     return out
 
 
 def gaussian_kernel(X):
-    N, D = X.shape
-    out = np.zeros((N, N))
-    for i in range(N):
-        for j in range(N):
-            s = 0.0
-            for k in range(D):
-                s += (X[i, k] - X[j, k]) ** 2
-            out[i, j] = math.exp(-s)
+    out = kernel(X, lambda i, j: True)
     return out
 
 
 def gaussian_kernel_apart(X):
-    N, D = X.shape
-    out = np.zeros((N, N))
-    for i in range(N):
-        for j in range(N):
-            if i != j:
-                s = 0.0
-                for k in range(D):
-                    s += (X[i, k] - X[j, k]) ** 2
-                out[i, j] = math.exp(-s)
+    out = kernel(X, lambda i, j: i != j)
     return out
 
 
 def gaussian_kernel_below(X):
-    N, D = X.shape
-    out = np.zeros((N, N))
-    for i in range(N):
-        for j in range(i + 1):
-            s = 0.0
-            for k in range(D):
-                s += (X[i, k] - X[j, k]) ** 2
-            out[i, j] = math.exp(-s)
+    out = kernel(X, lambda i, j: j <= i)
     return out
 
 
