@@ -44,6 +44,8 @@ AROUND = {
     "repeated": ({"x": "N"}, None, "// 2"),
     "unfolded": ({"x": "N M"}, None, "x.reshape"),
     "covariance": ({"X": "N M"}, None, "/ N"),
+    "running_products": ({"x": "N M"}, None, "np.cumprod(x, axis=-1)"),
+    "survival": ({"x": "N"}, None, "np.cumprod(1 - x, axis=-1)"),
 }
 
 

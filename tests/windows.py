@@ -105,3 +105,22 @@ def branching(x):
 
 def arcs(x):
     return sum(math.asin(v) for v in x)
+
+
+def running_products(x):
+    y = np.zeros(x.shape)
+    for i in range(x.shape[0]):
+        p = 1.0
+        for j in range(x.shape[1]):
+            p *= x[i, j]
+            y[i, j] = p
+    return y
+
+
+def survival(x):
+    y = []
+    p = 1.0
+    for v in x:
+        p = p * (1 - v)
+        y.append(p)
+    return np.array(y)

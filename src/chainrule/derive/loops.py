@@ -39,12 +39,14 @@ __all__ = [
 class LoopError(FormulaError):
     """A loop over elements that is no tensor expression; says which pattern stands in the way.
 
-    ``elements`` tells how many elements the function reads one by one.
+    ``elements`` tells how many elements the function reads one by one, ``carried`` that a loop
+    carries a value from step to step.
     """
 
-    def __init__(self, message: str, elements: int = 1) -> None:
+    def __init__(self, message: str, elements: int = 1, carried: bool = False) -> None:
         super().__init__(message)
         self.elements = elements
+        self.carried = carried
 
 
 #: Two small sizes for each name.  No difference of two sizes of a name is that of another name.

@@ -81,6 +81,8 @@ def _written(signature: Signature, wrt: str | Sequence[str] | None, options: Opt
             return writer
         if isinstance(failed, ValueError) and str(failed).startswith("setting an array element"):
             raise error from None  # y = np.zeros(…) was meant
+        if isinstance(error, LoopError) and error.carried and _says_more(error, failed):
+            raise error from None
         if isinstance(failed, FormulaError) and _is_operation(failed, plain.elements):
             raise failed from None
         if isinstance(error, LoopError) and error.elements and _says_more(error, failed):
@@ -181,7 +183,8 @@ def _explained(
             line = max(longer, key=lambda n: longer[n])
             return LoopError(
                 f"{name} is no tensor expression: it carries {carried_name(line)} from step to "
-                f"step of a loop over a named extent\n  at {line}\n  instead: {_RECURSION}"
+                f"step of a loop over a named extent\n  at {line}\n  instead: {_RECURSION}",
+                carried=True,
             )
     for sizes in pair:
         loops = Loops(plan.arrays, plan.counting, {})

@@ -12,6 +12,7 @@ program of a derivative by numbers is never re-rolled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from ...expr.walk import topological
 from .elements import Elements, PatternError, Raw, by_element
 from .groups import Groups
 from .lattice import Unfit
-from .scalars import Scalars
+from .scalars import Linear, Scalars
 
 __all__ = ["PatternError", "rerolled"]
 
@@ -66,12 +67,21 @@ def _raws(elements: Elements, roots: Sequence[Node]) -> list[Raw]:
     return [raw for r in roots if not elements.opaque(r) for raw in elements.array(r).flat]
 
 
+def _totals(scalars: Scalars, array: Any) -> list[tuple[tuple[int, ...], Linear]]:
+    """The scalars of an array, each with its place."""
+    found = np.empty(array.shape, object)
+    for at in np.ndindex(array.shape):
+        found[at] = scalars.of(array[at])
+    found = scalars.accumulated(found, array)
+    return [(at, found[at]) for at in np.ndindex(array.shape)]
+
+
 def _rolled(
     elements: Elements, roots: Sequence[Node], scalars: Scalars, counts: Mapping[Node, int]
 ) -> list[Node]:
     loops = [root for root in roots if not elements.opaque(root)]
     raws = [elements.array(root) for root in loops]
-    totals = [[(at, scalars.of(array[at])) for at in np.ndindex(array.shape)] for array in raws]
+    totals = [_totals(scalars, array) for array in raws]
     groups = Groups(counts)
     groups.enter(total for one in totals for _, total in one)
     clusters = []

@@ -134,6 +134,8 @@ class Groups:
         try:
             if isinstance(members[0], Linear):
                 self._of_sums(group, members)
+            elif members[0].op == "cumprod":
+                self._of_running(group, members)
             elif members[0].op == "reduce":
                 self._of_reductions(group, members)
             else:
@@ -141,6 +143,20 @@ class Groups:
         except Unfit:
             raise PatternError(_STANDS.format(what=_named(members[0])), _origins(members)) from None
         return group
+
+    def _of_running(self, group: _Group, members: list[Factor]) -> None:
+        """Running products: each is found by its last factor, the last axis runs."""
+        chains = [self.arguments(m) for m in members if isinstance(m, Atom)]
+        points = np.array([self.columns(chain[-1]) for chain in chains], int)
+        labels = self._labels(group, points, basis_of(points, range(points.shape[1])))
+        forms = affine_columns(labels, points)
+        steps = np.array([len(chain) - 1 for chain in chains])
+        last = [k for k in range(labels.shape[1]) if np.array_equal(labels[:, k], steps)]
+        if forms is None or len(last) != 1 or prod(group.extents) != len(members):
+            raise Unfit
+        group.forms = forms
+        group.order = [k for k in range(labels.shape[1]) if k != last[0]] + last
+        group.index = {m: tuple(row) for m, row in zip(members, labels.tolist(), strict=True)}
 
     def _of_maps(self, group: _Group, members: list[Factor]) -> None:
         rows = [self.product(self.arguments(m)) for m in members if isinstance(m, Atom)]
@@ -300,7 +316,8 @@ class Groups:
             if group.forms:
                 assert isinstance(group.sample, Atom)
                 rank = _ranks(len(group.extents), None, group.axes)
-                self._arrange_factors(self.arguments(group.sample), group.forms, rank)
+                count = 1 if group.sample.op == "cumprod" else None
+                self._arrange_factors(self.arguments(group.sample)[:count], group.forms, rank)
 
     def _arrange_product(
         self, product: Product, nest: Nest, rank: Sequence[int], width: int | None = None
@@ -344,6 +361,11 @@ class Groups:
         if sample.op == "reduce":
             return self._reduction(group, sample)
         forms = [f.moved(group.axes) for f in group.forms]
+        if sample.op == "cumprod":
+            node, subs = self._read(self.arguments(sample)[0], forms, group.shape)
+            labels = range(len(group.shape))
+            array = view(node, dict(enumerate(group.shape)), subs, labels, group.shape)
+            return call("cumprod", array)
         args: list[Node] = []
         at = 0
         factors = iter(self.arguments(sample))
@@ -489,7 +511,7 @@ def _by_kind(total: Linear) -> dict[Any, list[Product]]:
 
 def _place(atom: Atom, position: int) -> tuple[int, int]:
     """An argument's place; the members of a reduction are all at one."""
-    return atom.kind, 0 if atom.op == "reduce" else position
+    return atom.kind, 0 if atom.op in ("reduce", "cumprod") else position
 
 
 def _is_read(factor: Factor) -> bool:

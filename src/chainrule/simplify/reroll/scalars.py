@@ -25,7 +25,7 @@ _MANY = 5  # so many different factors of one kind are a product over an axis
 
 
 class Atom:
-    """One scalar value that is no sum and no product: ``op`` is read, reduce or map."""
+    """One scalar value that is no sum and no product: ``op`` is read, reduce, cumprod or map."""
 
     __slots__ = ("args", "data", "dtype", "kind", "op", "origin")
 
@@ -96,6 +96,25 @@ class Scalars:
     def of(self, raw: Raw) -> Linear:
         """The scalar of a raw element."""
         return self._made[raw]
+
+    def accumulated(self, totals: Any, array: Any) -> Any:
+        """Running products along the last axis of an array, if that is what its scalars are."""
+        if not self.running or not totals.ndim or totals.shape[-1] < 3:
+            return totals
+        result = totals.copy()
+        for row in np.ndindex(totals.shape[:-1]):
+            before: list[Factor] = []
+            for place in range(totals.shape[-1]):
+                factors = _factors(totals[row][place])
+                fresh = [f for f in factors if f not in before]
+                alike = len({f.kind for f in factors}) == 1
+                if len(fresh) != 1 or len(factors) != place + 1 or not alike:
+                    return totals
+                before += fresh
+                raw = array[row][place]
+                args = tuple(self._alone(f, raw) for f in before)
+                result[row][place] = self._atom("cumprod", args, "cumprod", args[0].kind, raw)
+        return result
 
     # -- interning ----------------------------------------------------------------------------
     def _enter(self, key: Any, kind: Any, made: Any, origin: Node) -> Any:
@@ -245,6 +264,19 @@ class Scalars:
         if len({m.kind for m in members}) > 1 or members[0].value is not None:
             return None
         return self._reduced(op, members, raw)
+
+
+def _factors(total: Linear) -> list[Factor]:
+    """The factors of a plain product, those of a reduction among them."""
+    if len(total.parts) != 1 or total.parts[0][0] != 1:
+        return [total]
+    found: list[Factor] = []
+    for factor in total.parts[0][1]:
+        if isinstance(factor, Atom) and factor.op == "reduce" and factor.data == "prod":
+            found.extend(a.atom or a for a in factor.args)
+        else:
+            found.append(factor)
+    return found
 
 
 def _below(coef: Scalar) -> bool:
