@@ -71,3 +71,34 @@ def spherical_mixture(X, w, mu):
     D2 = np.sum((X[:, None, :] - mu[None, :, :]) ** 2, axis=2)
     a = w - 0.5 * D2
     return np.sum(special.logsumexp(a, axis=1)) - X.shape[0] * special.logsumexp(w)
+
+
+@entry("gaussian", mu="D", S="D D", m0="D", S0="D D")(
+    "Murphy, Probabilistic Machine Learning: Advanced Topics, KL divergence of two Gaussians: "
+    "½ (tr(S₀⁻¹ S) + rᵀ S₀⁻¹ r − D + log det S₀ / det S), by μ S₀⁻¹ r, by S ½ (S₀⁻¹ − S⁻¹)",
+    domains={"S": definite, "S0": definite}, symmetric=("S", "S0"),
+)  # fmt: skip
+def divergence_of_gaussians(mu, S, m0, S0):
+    r = mu - m0
+    trace = np.trace(np.linalg.solve(S0, S))
+    logs = np.linalg.slogdet(S0)[1] - np.linalg.slogdet(S)[1]
+    return 0.5 * (trace + r @ np.linalg.solve(S0, r) - mu.shape[0] + logs)
+
+
+@entry("gaussian", x="D", P="D D", H="M D", R="M M", z="M")(
+    "Särkkä, Bayesian Filtering and Smoothing, innovations v ~ N(0, S), S = H P Hᵀ + R: "
+    "∂/∂S = ½ (S⁻¹ − S⁻¹ v vᵀ S⁻¹)",
+    domains={"P": definite, "R": definite}, symmetric=("P", "R"),
+)  # fmt: skip
+def innovation_likelihood(x, P, H, R, z):
+    v = z - H @ x
+    S = H @ P @ H.T + R
+    return 0.5 * (v @ np.linalg.solve(S, v) + np.linalg.slogdet(S)[1])
+
+
+@entry("gaussian", T="N N", S="N N")(
+    "Friedman, Hastie, Tibshirani, Sparse inverse covariance estimation with the graphical lasso: "
+    "S − Θ⁻¹", wrt=("T",), domains={"T": definite, "S": definite}, symmetric=("T", "S"),
+)  # fmt: skip
+def graphical_lasso(T, S):
+    return np.trace(S @ T) - np.linalg.slogdet(T)[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import chainrule as cr
+from chainrule.scipy import special
 
 from ._entry import entry, positive, signs, unit
 
@@ -97,3 +98,49 @@ def gradient_of_logistic_regression(w, X, y):
 def masked_factorization(U, V, A, W):
     R = A - U @ V.T
     return np.sum(W * R**2)
+
+
+@entry("regression", w="D", X="N D", y="N")(
+    "Huber, Robust Estimation of a Location Parameter: ψ(r) = r up to 1, sign(r) beyond",
+    wrt=("w",), hessian=True,
+)  # fmt: skip
+def huber_regression(w, X, y):
+    r = X @ w - y
+    a = np.abs(r)
+    return np.sum(np.where(a <= 1, 0.5 * r**2, a - 0.5))
+
+
+@entry("regression", w="D", X="N D", y="N")(
+    "McCullagh, Nelder, Generalized Linear Models, log-linear models: Xᵀ (μ − y), Xᵀ diag(μ) X",
+    wrt=("w",), hessian=True,
+)  # fmt: skip
+def poisson_regression(w, X, y):
+    eta = X @ w
+    return np.sum(np.exp(eta) - y * eta)
+
+
+@entry("regression", w="D", X="N D", y="N", r="")(
+    "McCullagh, Nelder, Generalized Linear Models, negative binomial: Xᵀ (μ (y + r)/(μ + r) − y)",
+    wrt=("w",), hessian=True, domains={"y": unit, "r": positive},
+)  # fmt: skip
+def negative_binomial_regression(w, X, y, r):
+    mu = np.exp(X @ w)
+    return -np.sum(y * np.log(mu) - (y + r) * np.log(mu + r))
+
+
+@entry("regression", X="N D", W="D K")(
+    "Bishop, Pattern Recognition and Machine Learning, PCA as minimum error: ‖X − X W Wᵀ‖²"
+)
+def reconstruction_error(X, W):
+    R = X - X @ W @ W.T
+    return np.sum(R**2)
+
+
+@entry("regression", z="N", y="N")(
+    "Lin et al., Focal Loss for Dense Object Detection, app. B (γ = 2)",
+    wrt=("z",), domains={"y": unit},
+)  # fmt: skip
+def focal_loss(z, y):
+    p = special.expit(z)
+    pt = np.where(y == 1, p, 1 - p)
+    return -np.sum((1 - pt) ** 2 * np.log(pt))

@@ -6,7 +6,7 @@ import numpy as np
 
 from chainrule.scipy import special
 
-from ._entry import choice, entry, one_hot, probabilities
+from ._entry import choice, entry, one_hot, positive, probabilities
 
 BISHOP = (
     "Bishop, Pattern Recognition and Machine Learning, sec. 4.3.4: ∂y_k/∂a_j = y_k (I_kj − y_j)"
@@ -77,3 +77,12 @@ def cross_entropy_of_labels(Z, labels):
 def label_smoothing(Z, Y, eps=0.1):
     q = (1 - eps) * Y + eps / Y.shape[1]
     return -np.mean(np.sum(q * special.log_softmax(Z, axis=1), axis=1))
+
+
+@entry("softmax", X="N D", Y="N D", tau="")(
+    "van den Oord et al., Representation Learning with Contrastive Predictive Coding (InfoNCE): "
+    "(softmax(S) − I)/N", domains={"tau": positive},
+)  # fmt: skip
+def contrastive_loss(X, Y, tau):
+    S = X @ Y.T / tau
+    return -np.mean(np.diag(special.log_softmax(S, axis=1)))

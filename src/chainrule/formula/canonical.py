@@ -34,14 +34,22 @@ def canonical(
         q, subs = factor
         return q.uid, " ".join(str(number[s]) if s in number else "·" for s in subs)
 
-    factors = tuple(sorted(factors, key=order))
-    for sub in (*(s for _, subs in factors for s in subs), *part.constraints):
+    pending = list(factors)
+    while pending:  # from the output on: a label is known by where it is reached from
+        reached = [f for f in pending if any(s in number for s in f[1])] or pending
+        chosen = min(reached, key=order)
+        pending.remove(chosen)
+        for sub in chosen[1]:
+            for label in labels_in(sub):
+                number.setdefault(label, len(number))
+    for sub in part.constraints:
         for label in labels_in(sub):
             number.setdefault(label, len(number))
     if symmetric is not None and len(number) > kept:
         factors = tuple(
             (q, unordered(subs, number)) if symmetric(q) else (q, subs) for q, subs in factors
         )
+    factors = tuple(sorted(factors, key=order))
     return (
         part.shape,
         part.coef if scaled else None,

@@ -216,14 +216,15 @@ def gathered(bodies: list[tuple[Extent, Notation]]) -> list[tuple[Extent, Notati
     """Parts of a sum; of ``Aᵀ x + A x − 2 ρ x`` the first two as ``(A + Aᵀ) x``."""
     groups: dict[Notation, list[int]] = {}
     for i, (coef, body) in enumerate(bodies):
-        if isinstance(body, Product) and len(body.factors) == 2 and coef in (ONE, -ONE):
-            if isinstance(body.factors[1], Ones):
+        if isinstance(body, Product) and coef in (ONE, -ONE):
+            if isinstance(body.factors[-1], Ones):
                 continue
-            groups.setdefault(body.factors[1], []).append(i)
+            groups.setdefault(body.factors[-1], []).append(i)
     result = list(bodies)
     for last, places in groups.items():
-        heads = [(bodies[i][0], bodies[i][1].factors[0]) for i in places]  # type: ignore[attr-defined]
-        if len(heads) < 2:
+        heads = [(bodies[i][0], multiply(*bodies[i][1].factors[:-1])) for i in places]  # type: ignore[attr-defined]
+        long = any(len(bodies[i][1].factors) > 2 for i in places)  # type: ignore[attr-defined]
+        if len(heads) < 2 or (long and len(heads) < len(bodies)):
             continue
         heads.sort(
             key=lambda h: (h[0].negative, isinstance(h[1], Diag), isinstance(h[1], Transpose))

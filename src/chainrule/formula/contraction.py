@@ -100,9 +100,11 @@ class Contraction:
             if len(edges) == 1:
                 merged.append(edges[0])
                 continue
-            first = edges[0]
-            parts = [self._oriented(e, first.row) for e in edges]
-            merged.append(Edge(first.row, first.column, hadamard(parts)))
+            row, column = edges[0].row, edges[0].column
+            if self.out == [column, row]:
+                row, column = column, row
+            parts = [self._oriented(e, row) for e in edges]
+            merged.append(Edge(row, column, hadamard(parts)))
         self.edges = merged
 
     def _cycle(self, label: int, summed: list[int]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..expr.extents import ONE
 from .normalized import softmax, sum_of_exp, without_constant
-from .quantity import Add, Factor, Fun, Num, Prod, Quantity, Shape, zero
+from .quantity import Add, Factor, Fun, Num, Prod, Quantity, Shape, Sym, zero
 from .spectral import reciprocal_gaps
 
 if TYPE_CHECKING:
@@ -127,15 +127,34 @@ def _where(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quanti
     return None
 
 
+_OPPOSITES = {
+    "equal": "not_equal",
+    "not_equal": "equal",
+    "less": "greater_equal",
+    "less_equal": "greater",
+    "greater": "less_equal",
+    "greater_equal": "less",
+}
+
+
 def _logical_not(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:
-    """``¬[a = b]``, ``¬([a = b] ∧ isinf(a))``: guards of 0/0, ∞ − ∞, 1 where all is finite."""
+    """``¬[a ≤ b]`` is ``[a > b]``, ``¬[a = b]`` 1 where it guards 0/0 or ∞ − ∞, else ``[a ≠ b]``.
+
+    A comparison of an argument is the user's own (``y == 1`` of labels), no guard.
+    """
     (condition,) = args
     if isinstance(condition, Num):
         return zero(shape) if condition.value else algebra.scaled(ONE, Num(ONE), shape)
-    false = isinstance(condition, Add) and not condition.parts
-    if false or (isinstance(condition, Fun) and condition.op == "equal"):
+    if isinstance(condition, Add) and not condition.parts:
         return algebra.scaled(ONE, Num(ONE), shape)
-    return None
+    if not isinstance(condition, Fun) or condition.op not in _OPPOSITES:
+        return None
+    if condition.op == "equal":
+        a, b = condition.args
+        number = isinstance(b, Num) and bool(b.value)
+        if not number and not isinstance(a, Sym) and not isinstance(b, Sym):
+            return algebra.scaled(ONE, Num(ONE), shape)
+    return algebra.fun(_OPPOSITES[condition.op], condition.args, shape)
 
 
 def _logical_and(algebra: Algebra, args: tuple[Quantity, ...], shape: Shape) -> Quantity | None:

@@ -32,8 +32,36 @@ class Sums(Keeping):
             best = expanded
         if not common:  # a product asks what it is when multiplied out: not to be factored again
             return best
-        found = self._identity(best)
+        found = self._narrowed(best) or self._identity(best)
         return self._common(best) if found is None else found
+
+    def _narrowed(self, total: Quantity) -> Quantity | None:
+        """A sum that does not vary along an axis as a view of one without: ``(1 − v) 𝟏ᵀ``."""
+        if not isinstance(total, Add) or total in self.kept or total.ndim < 2:
+            return None
+        axes = tuple(range(total.ndim))
+        used: set[int] = set()
+        for _, part in total.parts:
+            if isinstance(part, Num):
+                continue
+            if not isinstance(part, Prod) or part in self.kept or part.constraints:
+                return None
+            if part.out != axes or part.extents[: total.ndim] != total.shape:
+                return None
+            used.update(k for _, subs in part.factors for s in subs for k in labels_in(s))
+        kept = [k for k in axes if k in used]
+        if not kept or len(kept) == total.ndim:
+            return None
+        shape = tuple(total.shape[k] for k in kept)
+        parts: list[tuple[Extent, Quantity]] = []
+        for coef, part in total.parts:
+            if isinstance(part, Prod):
+                extents = {k: e for k, e in enumerate(part.extents) if k not in axes or k in kept}
+                part = self.prod(part.coef, extents, part.factors, kept, (), shape)
+            parts.append((coef, part))
+        inner = self.add(parts, shape)
+        extents = dict(enumerate(total.shape))
+        return self.prod(ONE, extents, [(inner, tuple(kept))], axes, (), total.shape)
 
     def _flat(
         self, parts: Iterable[tuple[Extent, Quantity]], shape: Shape

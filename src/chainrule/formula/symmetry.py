@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ..expr.extents import ONE
 from .canonical import canonical
 from .quantity import Add, Fun, Pow, Prod, Quantity, Sym, ordered
+from .work import Work, spans
+
+_MOST = 12  # factors of a product that is opened
 
 __all__ = ["Symmetries", "exchanged"]
 
@@ -51,6 +55,7 @@ class Symmetries:
         if isinstance(q, Fun):
             return self._of_function(q)
         assert isinstance(q, Prod)
+        q = _opened(q)
         return int(canonical(q, self) == canonical(exchanged(q), self))
 
     def _of_sum(self, total: Add) -> int:
@@ -64,10 +69,10 @@ class Symmetries:
                 own = 1
             else:
                 own = self._signs[part]
-                key = canonical(part, self)
-                turned = canonical(exchanged(part), self) if isinstance(part, Prod) else key
-                if not own and not isinstance(part, Prod):
-                    return 0
+                key = turned = canonical(part, self)
+                if not own:
+                    opened = _opened(part if isinstance(part, Prod) else _whole(part))
+                    key, turned = canonical(opened, self), canonical(exchanged(opened), self)
             own = own or 1
             before[key, coef] += 1
             for sign in after:
@@ -75,11 +80,40 @@ class Symmetries:
         return next((sign for sign in after if after[sign] == before), 0)
 
     def _of_function(self, fun: Fun) -> int:
+        if fun.op == "solve":  # A⁻¹ B A⁻¹
+            opened = _opened(_whole(fun))
+            return int(canonical(opened, self) == canonical(exchanged(opened), self))
         if fun.whole:
             return int(fun.op in ("inv", "inverse") and self._signs[fun.args[0]] == 1)
         if len(fun.args) == 1 and self._signs[fun.args[0]] == -1:
             return -1 if fun.op in _ELEMENTWISE_ODD else int(fun.op in ("abs", "cos", "cosh"))
         return int(all(not a.shape or self._signs[a] == 1 for a in fun.args))
+
+
+def _whole(q: Quantity) -> Prod:
+    """A quantity as a product of one factor."""
+    axes = tuple(range(q.ndim))
+    return Prod(q.shape, ONE, q.shape, ((q, axes),), axes)
+
+
+def _opened(q: Prod) -> Prod:
+    """A product with the products among its factors opened: ``(H P) Hᵀ`` as ``H P Hᵀ``."""
+    extents = dict(enumerate(q.extents))
+    work = Work(q.coef, extents, list(q.factors), list(q.out), list(q.constraints), q.shape)
+    position = 0
+    while position < len(work.factors) <= _MOST:
+        inner, subs = work.factors[position]
+        if isinstance(inner, Fun) and inner.op == "solve" and len(subs) == 2:  # A⁻¹ B
+            fresh = max(work.extents) + 1
+            work.extents[fresh] = inner.shape[0]
+            inverse = Fun("inv", inner.args[:1], inner.args[0].shape, (0,), whole=True)
+            work.factors[position] = (inner.args[1], (fresh, subs[1]))
+            work.factors.append((inverse, (subs[0], fresh)))
+            continue
+        if not (isinstance(inner, Prod) and spans(inner) and work.inline(position)):
+            position += 1
+    opened = work.finish()
+    return opened if isinstance(opened, Prod) else q
 
 
 def exchanged(q: Prod) -> Prod:
