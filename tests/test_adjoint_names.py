@@ -117,3 +117,8 @@ def test_two_bounds_are_one_comparison():
 def test_columns_beside_rows_are_products():
     derivation = NAMED["softmax_regression_of_one"].derive()
     assert derivation.hessian.text == "x xᵀ ⊗ (diag(p) − p pᵀ)"
+
+
+def test_signs_of_sums_stand_in_front_of_them():
+    index = NAMED["layer_norm"].derive().gradients["x"].index
+    assert index == "(Δ[n,d] − Σ_i Δ[n,i]/D − (Σ_i x_hat[n,i] Δ[n,i]) x_hat[n,d]/D)/s[n,0]"

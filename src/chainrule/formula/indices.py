@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
@@ -27,7 +28,17 @@ from .quantity import (
     map_labels,
 )
 from .windows import implied
-from .writing import ADD, ATOM, HADAMARD, POSTFIX, PRODUCT, Env, Written, latex_name
+from .writing import (
+    ADD,
+    ATOM,
+    HADAMARD,
+    POSTFIX,
+    PRODUCT,
+    Env,
+    Written,
+    latex_name,
+    without_brackets,
+)
 
 __all__ = ["Indices"]
 
@@ -215,6 +226,10 @@ class _Writer:
         return Written(text, ADD) if common == ONE else self._scaled(common, [Written(text, ADD)])
 
     def _scaled(self, coef: Extent, factors: list[Written]) -> Written:
+        if len(factors) == 1 and factors[0].binds == ADD and factors[0].text[:1] in ("−", "-"):
+            body = factors[0].text[1:]
+            if not re.search(r" [−+-] ", without_brackets(body)):  # −Σ_i …, no sum
+                coef, factors = -coef, [Written(body, PRODUCT)]
         minus = ("-" if self.latex else "−") if coef.negative else ""
         top, bottom = abs(coef).fraction(self.latex)
         below = (

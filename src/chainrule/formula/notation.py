@@ -16,7 +16,18 @@ from typing import Any
 import numpy as np
 
 from ..expr.extents import ZERO, Extent
-from .writing import ADD, ATOM, HADAMARD, POSTFIX, PRODUCT, Env, Value, Written, latex_name
+from .writing import (
+    ADD,
+    ATOM,
+    HADAMARD,
+    POSTFIX,
+    PRODUCT,
+    Env,
+    Value,
+    Written,
+    latex_name,
+    without_brackets,
+)
 
 __all__ = [
     "Apply",
@@ -296,7 +307,7 @@ class Scaled(Notation):
             under = low[0] if len(low) == 1 else f"({' '.join(low)})"
             if len(low) == 1 and low[0] == bottom and " " in bottom:
                 under = f"({bottom})"
-            loose = len(parts) > 1 or " " in _without_brackets(text)
+            loose = len(parts) > 1 or " " in without_brackets(text)
             text += f" / {under}" if loose else f"/{under}"
         return Written(minus + text, level)
 
@@ -312,13 +323,6 @@ class Scaled(Notation):
 def _is_plain(written: Written) -> bool:
     """Whether LaTeX fits above a bar: names, no functions, no parentheses."""
     return not re.search(r"\\left|\\operatorname|\\frac|\\sum", written.text)
-
-
-def _without_brackets(text: str) -> str:
-    """What stands outside of all brackets."""
-    while (shorter := re.sub(r"\([^()]*\)|\[[^\[\]]*\]|‖[^‖]*‖", "", text)) != text:
-        text = shorter
-    return text
 
 
 def _must_be_number(value: Value) -> Value:

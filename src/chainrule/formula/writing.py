@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -18,6 +19,7 @@ __all__ = [
     "latex_name",
     "name_parts",
     "width_of",
+    "without_brackets",
 ]
 
 Value: TypeAlias = Any
@@ -48,6 +50,13 @@ class Written(NamedTuple):
 def width_of(text: str) -> int:
     """Columns in a terminal: marks over a letter take none."""
     return sum(not 0x300 <= ord(c) < 0x370 for c in text)
+
+
+def without_brackets(text: str) -> str:
+    """What stands outside of all brackets."""
+    while (shorter := re.sub(r"\([^()]*\)|\[[^\[\]]*\]|‖[^‖]*‖", "", text)) != text:
+        text = shorter
+    return text
 
 
 _GREEK = frozenset(
