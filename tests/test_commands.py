@@ -445,6 +445,10 @@ def test_wrong_options(
             ["derive", *LINEAR, "--emit", "numpy", "--style", "autograd"],
             'style="autograd" needs backend="jax" or "torch"',
         ),
+        (
+            ["derive", *LINEAR, "--style", "autograd"],
+            "--style is how code is written: add --emit jax or --emit torch",
+        ),
         (["plan", *LINEAR], "costs are counted for numbers: give N, D, M by --size N=64,D=32,M=16"),
         (["plan", *LINEAR, "--size", "N=2,D=2,M=2,K=2"], "--size K=…: the names of sizes are N, D"),
         (["graph", *LINEAR, "--level", "scalar"], "level='scalar' needs numbers, not the sizes N"),
@@ -457,6 +461,27 @@ def test_wrong_requests(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert failure(capsys, *arguments).startswith(message)
+
+
+def test_what_stands_in_the_way_comes_with_the_form_up_to_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "spectra.py"
+    file.write_text(
+        "import numpy as np\n\n\ndef spectrum(x):\n    h = np.tanh(x)\n    return np.fft.fft(h)\n"
+    )
+    message = failure(capsys, "derive", f"{file}:spectrum", "-s", "x=N")
+    assert message.startswith("numpy.fft.fft is not supported")
+    assert 'at spectra.py:6: "return np.fft.fft(h)"' in message
+    assert "up to there (the closed form):" in message
+    assert "∂L/∂x = G ⊙ (1 − h²)" in message
+
+
+def test_the_companion_goes_into_folders_that_exist(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = failure(capsys, "companion", "2", "-o", str(tmp_path / "missing" / "notes.md"))
+    assert message.endswith("notes.md cannot be written: No such file or directory\n")
 
 
 def test_a_backend_that_is_missing(

@@ -69,4 +69,4 @@ def test_a_file_that_cannot_be_written(tmp_path, capsys):
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert main(["companion", "1", "-o", str(blocked / "notes.md")]) == 1
-    assert "cannot write" in capsys.readouterr().err
+    assert "cannot be written" in capsys.readouterr().err

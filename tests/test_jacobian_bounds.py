@@ -33,6 +33,7 @@ BATCH = cr.jacobian(lambda x: np.tanh(x @ np.ones((3000, 3000))))(np.ones((3000,
         (lambda: np.linalg.inv(BIG), "J @ v"),
         (lambda: np.sum(BIG), "J @ v"),
         (lambda: pytest.importorskip("matplotlib") and BIG.show(pixels=N), "fewer pixels"),
+        (lambda: BIG.show("never-written.html", pixels=N), "fewer pixels"),
     ],
 )
 def test_refusals(attempt, remedy):

@@ -11,6 +11,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from chainrule.cli.command import CommandError
+from chainrule.cli.explaining import write
 from chainrule.companion.chapters import Chapter, chapters, executed, markdown
 
 NAME = "companion"
@@ -41,17 +42,15 @@ def run(args: argparse.Namespace, console: Console) -> None:
     folder = args.output.parent / f"{args.output.stem}-figures"
 
     def place(name: str, drawing: Any) -> str:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         (folder / f"{name}.svg").write_text(drawing.svg, encoding="utf-8")
         return f"{folder.name}/{name}.svg"
 
     try:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
         text = markdown([executed(chapter) for chapter in chosen], place)
-        args.output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise CommandError(f"cannot write {args.output}: {error.strerror}") from None
-    console.print(f"wrote {args.output}", highlight=False)
+        raise CommandError(f"{folder} cannot be written: {error.strerror or error}") from None
+    write(args.output, text, console)
 
 
 def _chosen(names: list[str]) -> list[Chapter]:

@@ -196,6 +196,8 @@ def deliver(subject: Subject, args: argparse.Namespace, console: Console, everyt
         else:
             write(args.output, source, console)
         return
+    if args.style == "autograd" and not everything:
+        raise CommandError("--style is how code is written: add --emit jax or --emit torch")
     form = _format(args)
     explanation = explain(subject, args, everything)
     if args.output is not None:

@@ -292,6 +292,8 @@ def explained_errors(title: str) -> Iterator[None]:
             r"give the shape of \1, for example --shape \1=N,D",
             message,
         )
+        message = "\n".join([message, *getattr(error, "__notes__", ())])
+        message = message.replace("(the attribute partial of this error)", "(the closed form)")
         message = re.sub(r"^(wrt|symmetric)=('\w+')[;:] ", r"--\1 \2: ", message)
         raise CommandError(message) from error
     except (NameError, AttributeError, LookupError, ImportError, np.linalg.LinAlgError) as error:

@@ -183,11 +183,12 @@ class JacobianForm(Definition):
     __str__ = Definition.__str__
 
 
+Key = TypeVar("Key")
 Derivative = TypeVar("Derivative", bound=Definition)
 
 
-class Forms(dict[str, Derivative], Generic[Derivative]):
-    """Closed forms by path (``params.w1``); a last part that is unique (``w1``) works as well.
+class _Printed(dict[Key, Derivative], Generic[Key, Derivative]):
+    """Closed forms by key, as they are printed: the parts that they use first.
 
     ``parts`` are the definitions they use beyond those of the gradients, ``note`` says in which
     layout and convention they are written.
@@ -195,12 +196,6 @@ class Forms(dict[str, Derivative], Generic[Derivative]):
 
     parts: tuple[Definition, ...] = ()
     note: str = ""
-
-    def __missing__(self, key: str) -> Derivative:
-        found = [g for path, g in self.items() if path.split(".")[-1] == key]
-        if len(found) == 1:
-            return found[0]
-        raise KeyError(f"{key!r}; there are {', '.join(self)}")
 
     def __str__(self) -> str:
         head = [f"({self.note})"] if self.note else []
@@ -212,15 +207,22 @@ class Forms(dict[str, Derivative], Generic[Derivative]):
         return equations(rows, foot=[m.text for m in meanings(rows)])
 
 
+class Forms(_Printed[str, Derivative]):
+    """Closed forms by path (``params.w1``); a last part that is unique (``w1``) works as well."""
+
+    def __missing__(self, key: str) -> Derivative:
+        found = [g for path, g in self.items() if path.split(".")[-1] == key]
+        if len(found) == 1:
+            return found[0]
+        raise KeyError(f"{key!r}; there are {', '.join(self)}")
+
+
 class Gradients(Forms[Gradient]):
     """Gradients by path."""
 
 
-class Hessians(dict[tuple[str, str], JacobianForm]):
+class Hessians(_Printed[tuple[str, str], JacobianForm]):
     """Second derivatives by pairs of paths; ``hessians["x"]`` is ``hessians["x", "x"]``."""
-
-    parts: tuple[Definition, ...] = ()
-    note: str = ""
 
     def __missing__(self, key: str | tuple[str, str]) -> JacobianForm:
         pair = (key, key) if isinstance(key, str) else key
@@ -232,15 +234,6 @@ class Hessians(dict[tuple[str, str], JacobianForm]):
         if len(found) == 1:
             return found[0]
         raise KeyError(f"{key!r}; there are {', '.join(map(str, self))}")
-
-    def __str__(self) -> str:
-        head = [f"({self.note})"] if self.note else []
-        rows: list[Definition] = [*self.parts, *self.values()]
-        return "\n".join([*head, *map(str, rows), *(m.text for m in meanings(rows))])
-
-    def _repr_html_(self) -> str:
-        rows: list[Definition] = [*self.parts, *self.values()]
-        return equations(rows, foot=[m.text for m in meanings(rows)])
 
 
 class Author(Protocol):

@@ -495,16 +495,16 @@ class Jacobian(Protocols):
         return blocks(self, max_bytes)
 
     # -- pictures -----------------------------------------------------------------------------
-    def show(self, path: Any = None, pixels: int = 400) -> Figure | None:
+    def show(self, path: Any = None, pixels: int | None = None) -> Figure | None:
         """A picture: where J may be nonzero, a color a term, and the factors that it stores.
 
         Rows are the first group of axes, linearized in C order, columns the last; large Jacobians
-        are coarsened to at most ``pixels`` a side from their subscripts, never formed.  Returns
-        the matplotlib Figure, written to ``path`` (PNG, PDF, SVG by its suffix) if given; a path
-        that ends in ``.html`` needs no matplotlib and gives None.  Notebooks show a Jacobian as
-        HTML by themselves.
+        are coarsened to at most ``pixels`` a side (400, in HTML 64) from their subscripts, never
+        formed.  Returns the matplotlib Figure, written to ``path`` (PNG, PDF, SVG by its suffix) if
+        given; a path that ends in ``.html`` needs no matplotlib and gives None.  Notebooks show a
+        Jacobian as HTML by themselves.
 
-        ImportError where matplotlib is missing.
+        ImportError where matplotlib is missing; TooLargeError where so many pixels would not fit.
         """
         return show(self, path, pixels)
 

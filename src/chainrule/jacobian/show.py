@@ -63,10 +63,10 @@ def _axes_text(shape: Sequence[int], letters: Sequence[str]) -> str:
 
 
 # -- HTML ---------------------------------------------------------------------------------------
-def html(jacobian: Jacobian) -> str:
+def html(jacobian: Jacobian, pixels: int | None = None) -> str:
     """A picture and a caption for notebooks: inline SVG."""
     try:
-        found = layers(jacobian, _SVG_PIXELS)
+        found = layers(jacobian, _SVG_PIXELS if pixels is None else pixels)
     except TypeError:  # tables that are not known yet
         return f"<code>{escape(repr(jacobian))}</code>"
     rows, columns = (max(prod(group), 1) for group in spans(jacobian))
@@ -145,12 +145,12 @@ def _rectangles(pixels: Array, width: float, height: float, color: str) -> str:
 
 
 # -- figures ------------------------------------------------------------------------------------
-def show(jacobian: Jacobian, path: Any = None, pixels: int = _PNG_PIXELS) -> Figure | None:
+def show(jacobian: Jacobian, path: Any = None, pixels: int | None = None) -> Figure | None:
     """See :meth:`chainrule.Jacobian.show`."""
     if path is not None and Path(path).suffix.lower() in (".html", ".htm"):
         page = (
             '<!doctype html><meta charset="utf-8"><title>Jacobian</title>'
-            f'<body style="font-family:sans-serif">{html(jacobian)}</body>\n'
+            f'<body style="font-family:sans-serif">{html(jacobian, pixels)}</body>\n'
         )
         Path(path).write_text(page, encoding="utf-8")
         return None
@@ -161,7 +161,7 @@ def show(jacobian: Jacobian, path: Any = None, pixels: int = _PNG_PIXELS) -> Fig
             "J.show() draws with matplotlib: pip install 'chainrule[plot]'; J.show(path='j.html') "
             "and notebooks need nothing"
         ) from None
-    found = layers(jacobian, pixels)
+    found = layers(jacobian, _PNG_PIXELS if pixels is None else pixels)
     factors = list(_factors(found).items())
     shown = factors[:_FACTORS]
     figure = Figure(figsize=(9.5, 5.6), layout="constrained")
