@@ -5,6 +5,7 @@ code      a writer of LLVM's text: vectors of one width, common subexpressions f
 vmath     exp, log, sin, tanh … on vectors, branch-free
 powers    xʸ, in twice the working precision inside
 scalar    each elementwise function of the plan on vectors
+shared    long elementwise functions as functions of their own, in programs with many
 loops     fused loop nests: loads, functions, stores, sums and maxima
 matmul    matrix products: small ones in registers, large ones by BLAS
 layout    values of a plan as buffer, offset and strides; buffers that are reused
