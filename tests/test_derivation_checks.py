@@ -275,6 +275,11 @@ def test_an_operation_on_an_argument_itself_has_no_part_before_it():
     assert caught.value.partial is None
 
 
+def test_methods_of_ufuncs_say_that_they_are_not_supported():
+    with pytest.raises(cr.TraceError, match=r"maximum\.accumulate"):
+        cr.derive(lambda x: np.maximum.accumulate(x), x="N")
+
+
 # -- time -------------------------------------------------------------------------------------
 def test_the_rewrites_of_residual_layers_do_not_explode():
     """Sums within sums are multiplied out once each: quadratic in the layers, at most."""

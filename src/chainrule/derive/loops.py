@@ -132,6 +132,9 @@ def _with_lists(function: Callable[..., Any]) -> Callable[..., Any]:
             return counted(function, function, *args)
         return function(*map(_as_array, args), **kwargs)
 
+    for name in ("accumulate", "at", "outer", "reduce", "reduceat"):  # of a ufunc
+        if hasattr(function, name):
+            setattr(call, name, getattr(function, name))
     return call
 
 
