@@ -14,6 +14,8 @@ from oracle import arguments, copies, under, weights
 SELECTED = {"torch": CASES[::8], "jax": CASES[3::32]}
 
 BACKENDS = ["jax", "torch"]
+#: What a library has no function for: the error says so.
+LACKING = {"torch": ("beta-", "poch-", "gamma-"), "jax": ()}
 
 
 def library(backend):
@@ -48,7 +50,12 @@ def test_values_and_pullbacks_agree_with_numpy(backend, case):
         return y, back(weight.astype(y.dtype))
 
     wanted = cr.compile(both, backend="numpy")(*copies(args))
-    found = cr.compile(both, backend=backend)(*copies(args))
+    program = cr.compile(both, backend=backend)
+    if case.name.startswith(LACKING[backend]):
+        with pytest.raises(NotImplementedError, match="has no counterpart in the backend"):
+            program(*copies(args))
+        return
+    found = program(*copies(args))
     agree(found, wanted, 1e-9, case.name)
 
 
