@@ -229,8 +229,12 @@ class Writer:
         for node, adjoint in zip(nodes, found, strict=True):  # from the output on
             if isinstance(adjoint, Sym | Num) or not adjoint.children:
                 continue
-            if adjoint not in by or node in labels:
-                by[adjoint] = known[node]
+            of = known[node]
+            if adjoint in ordered([of]):
+                continue  # a residual is half the adjoint of its own square
+            # rather of S than of S with its maximum subtracted
+            if adjoint not in by or node in labels or of in ordered([by[adjoint]]):
+                by[adjoint] = of
         for k, root in zip(self.wanted, roots, strict=True):
             if root.children:
                 by.setdefault(root, known[one.inputs[k]])
