@@ -620,3 +620,24 @@ def test_labels_and_images_of_any_integers(dtype):
         assert wraps.report()[0].startswith("numpy: no native form yet: dtype")
         same = cr.compile(lambda a, z: (a[::-1], z * 2), backend="native")
         assert same(image, z)[0].dtype == dtype
+
+
+def test_large_products_alone_stay_on_numpy(monkeypatch):
+    """Native code would call a library of products, too."""
+    monkeypatch.setenv("CHAINRULE_NATIVE", "now")
+    x, w, g = (np.ones(s, np.float32) for s in ((16, 2000), (2000, 2000), (16, 2000)))
+
+    def pulled(x, w, g):
+        return cr.vjp(np.matmul, x, w)[1](g)
+
+    step = cr.compile(pulled)
+    dx, dw = step(x, w, g)
+    np.testing.assert_allclose(dx, g @ w.T)
+    np.testing.assert_allclose(dw, x.T @ g)
+    assert step.report() == ["numpy: large products alone, which take as long there"]
+    for compiled, args in (
+        (cr.compile(pulled, backend="native"), (x, w, g)),
+        (cr.compile(lambda x, w: np.tanh(x @ w)), (x, w)),
+    ):
+        compiled(*args)
+        assert compiled.report() == ["native"]

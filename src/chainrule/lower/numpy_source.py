@@ -36,6 +36,8 @@ __all__ = ["Names", "StepSource", "product_layout", "rearranged", "takes_out"]
 
 # Index arrays up to so many elements are kept with the program, larger ones made at each run.
 _KEPT_GRID = 1 << 20
+# Elements of a product up to which np.dot takes less time than np.matmul.
+_SMALL_PRODUCT = 1 << 14
 # Elements with operators: on NumPy's scalars they cost a tenth of a ufunc and round as it does.
 _OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
@@ -364,8 +366,9 @@ def _product_source(step: Contract, a: str, b: str, inexact: bool, out: str | No
         y = _flat(b, right, summed, extents)
     else:
         y = _matrix(b, right, batch, summed, free_r, extents)
-    # the same BLAS routines with less ado
-    function = "np.matmul" if batch or not inexact else "np.dot"
+    # the same BLAS routines with less ado, but the result is filled with zeros before
+    size = math.prod(extents[k] for k in (*free_l, *free_r))
+    function = "np.matmul" if batch or not inexact or size > _SMALL_PRODUCT else "np.dot"
     text = f"{function}({x}, {y}{_into(out)})"
     return rearranged(step, text) if out is None else text
 

@@ -70,7 +70,7 @@ class Program:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._numpy = NumpyProgram(plan)
-        self.promotion: Promotion[Any] = Promotion(self._native, HOT, len(plan.steps))
+        self.promotion: Promotion[Any] = Promotion(self.promoted, HOT, len(plan.steps))
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         if debugging():
@@ -101,6 +101,14 @@ class Program:
     def source(self) -> str:
         """What runs on NumPy, as Python source."""
         return self._numpy.source
+
+    def promoted(self) -> Any:
+        """Native code where it may be faster than NumPy; NotWorth elsewhere."""
+        if self.plan.products_alone:
+            from .native.layout import NotWorth
+
+            raise NotWorth("large products alone, which take as long there")
+        return self.native()
 
     def native(self) -> Any:
         """Native code for the leaves' values, made now if need be; Unsupported where it cannot."""

@@ -40,6 +40,9 @@ __all__ = [
 
 Arg: TypeAlias = "int | Scalar"  # a value's number wrapped in Ref, or a Python scalar
 
+# Flops of a product beside which a call from Python is nothing.
+_LARGE = 10**8
+
 
 @dataclass(frozen=True, slots=True)
 class Ref:
@@ -229,3 +232,11 @@ class Plan:
     def flops(self) -> int:
         """Counted floating-point operations of all steps."""
         return sum(step.flops for step in self.steps)
+
+    @property
+    def products_alone(self) -> bool:
+        """Whether there is nothing but large products: a library of products does all the work."""
+        products = [step for step in self.steps if not isinstance(step, View)]
+        return bool(products) and all(
+            isinstance(step, Contract) and step.flops >= _LARGE for step in products
+        )

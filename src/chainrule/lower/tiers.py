@@ -148,7 +148,7 @@ class Promotion(Generic[T]):
             return
         from .native.engine import available
         from .native.entry import layout_holds
-        from .native.layout import Unsupported
+        from .native.layout import NotWorth, Unsupported
 
         reason = available()
         if reason is None and not layout_holds():
@@ -161,6 +161,8 @@ class Promotion(Generic[T]):
             self.reason = ""
         except Unsupported as error:
             self.reason = f"no native form yet: {error}"
+        except NotWorth as error:
+            self.reason = str(error)
         except Exception as error:
             self.reason = f"{type(error).__name__}: {error}"
             raise

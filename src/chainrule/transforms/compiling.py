@@ -350,7 +350,9 @@ class Compiled:
         if self._backend in (None, "native"):
             like = [_like(value) for value in flat]  # the promotions must not keep the arguments
             size = len(program.plan.steps)
-            path.promotion = Promotion(lambda: path.native(like, spec), HOT, size)
+            asked = self._backend == "native" or not program.plan.products_alone
+            build = functools.partial(path.native, like, spec) if asked else program.promoted
+            path.promotion = Promotion(build, HOT, size)
             path.into = Promotion(lambda: path.native(like, spec, into=True), HOT, size)
         return path
 

@@ -19,6 +19,7 @@ __all__ = [
     "Access",
     "Array",
     "Buffer",
+    "NotWorth",
     "Unsupported",
     "contiguous_strides",
     "kind_of",
@@ -38,6 +39,10 @@ WIDTHS = {
 
 class Unsupported(Exception):
     """This step has no native form (NumPy runs it)."""
+
+
+class NotWorth(Exception):
+    """Native code would not be faster."""
 
 
 def kind_of(dtype: Any) -> str:
