@@ -42,13 +42,17 @@ class TooLargeError(MemoryError):
     """A dense result would not fit; says how large it is and what to call instead."""
 
 
+# frames that stand between the user's line and this package
+_OTHERS = ("numpy", "scipy", "optree", "contextlib", "functools")
+
+
 def user_line() -> str:
     """``file:line: source`` of the innermost frame outside this package (and NumPy's)."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
         module = frame.f_globals.get("__name__", "")
-        inside = name.startswith(_PACKAGE) or module.split(".")[0] in ("numpy", "scipy", "optree")
+        inside = name.startswith(_PACKAGE) or module.split(".")[0] in _OTHERS
         if not inside and not name.startswith("<"):
             text = linecache.getline(name, frame.f_lineno).strip()
             return f'{os.path.basename(name)}:{frame.f_lineno}: "{text}"'
