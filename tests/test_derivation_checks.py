@@ -304,3 +304,15 @@ def test_the_rewrites_of_residual_layers_do_not_explode():
         return calls
 
     assert count(12) < 2.5 * count(8)
+
+
+def test_the_form_up_to_a_loop_that_has_no_reverse_derivative():
+    def f(x, w):
+        h = np.tanh(x @ w)
+        return np.sum(cr.while_loop(lambda c: np.sum(c) < 1, lambda c: 2 * c, np.exp(h)))
+
+    with pytest.raises(cr.TraceError, match="while_loop has no reverse derivative") as caught:
+        cr.derive(f, x="N D", w="D M")
+    partial = caught.value.partial
+    assert partial.value.text == "exp(h)"
+    assert partial.gradients["w"].text == "xᵀ Δ"

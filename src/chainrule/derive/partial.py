@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import DerivativeError, TraceError
-from ..expr.nodes import Const, Leaf, Node
+from ..expr.nodes import Call, Const, Leaf, Node
 from ..expr.walk import topological
 from ..formula.derivation import Derivation
 from ..formula.symbolic import FormulaError
@@ -24,7 +24,10 @@ _PROTOCOLS = ("__array_ufunc__", "__array_function__")
 
 
 class UpTo:
-    """A function that returns the operand of the first operation that cannot be traced."""
+    """A function that returns the operand of the first operation that cannot be traced.
+
+    Or, where all can be, what goes into the first loop that has no reverse derivative.
+    """
 
     partly = True
 
@@ -34,13 +37,16 @@ class UpTo:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            self.function(*args, **kwargs)
+            result = self.function(*args, **kwargs)
         except TraceError as error:
             operand = _operand(error.__traceback__)
             if operand is None:
                 raise
             return operand
-        raise TraceError("nothing stands in the way")
+        into = _into_loop(result)
+        if into is None:
+            raise TraceError("nothing stands in the way")
+        return into
 
 
 class UpToNode:
@@ -62,6 +68,16 @@ class UpToNode:
         if not isinstance(result, TracedArray):
             return result
         return traced(topological([result.node])[self.position])
+
+
+def _into_loop(result: Any) -> TracedArray | None:
+    """What a ``while_loop`` on the way to a result starts from."""
+    if not isinstance(result, TracedArray):
+        return None
+    for node in topological([result.node]):
+        if isinstance(node, Call) and node.op == "while":
+            return next((traced(a) for a in node.args if not _is_given(a)), None)
+    return None
 
 
 def _operand(traceback: TracebackType | None) -> TracedArray | None:
