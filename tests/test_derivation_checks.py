@@ -314,5 +314,5 @@ def test_the_form_up_to_a_loop_that_has_no_reverse_derivative():
     with pytest.raises(cr.TraceError, match="while_loop has no reverse derivative") as caught:
         cr.derive(f, x="N D", w="D M")
     partial = caught.value.partial
-    assert partial.value.text == "exp(h)"
+    assert "y     = exp(h)" in str(partial)
     assert partial.gradients["w"].text == "xᵀ Δ"
