@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TypeAlias
 
 from .code import ALIGN, MEMORY, STORED, Code, Target, V
@@ -240,18 +241,7 @@ class _Emitter:
         full, rest = divmod(n, c.lanes)
         known = c.mark()
         if full:
-            head, latch, done = c.new_label("vec"), c.new_label("latch"), c.new_label("done")
-            before, index, following, more = c.block, c.fresh("j"), c.fresh("j"), c.fresh()
-            c.line(f"br label %{head}")
-            c.label(head)
-            c.line(f"{index} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
-            self._tile(bases, index, None)
-            c.line(f"br label %{latch}")
-            c.label(latch)
-            c.line(f"{following} = add i64 {index}, {c.lanes}")
-            c.line(f"{more} = icmp slt i64 {following}, {full * c.lanes}")
-            c.line(f"br i1 {more}, label %{head}, label %{done}")
-            c.label(done)
+            self._vectors(full, lambda index: self._tile(bases, index, None))
             c.forget(known)
         if rest:
             lanes = c.lanes
@@ -328,6 +318,22 @@ class _Emitter:
         c.line(f"{moved} = add i64 {base}, {index}")
         return moved
 
+    def _vectors(self, count: int, body: Callable[[str], None]) -> None:
+        """A loop over so many whole vectors."""
+        c = self.c
+        head, latch, done = c.new_label("vec"), c.new_label("latch"), c.new_label("done")
+        before, index, following, more = c.block, c.fresh("j"), c.fresh("j"), c.fresh()
+        c.line(f"br label %{head}")
+        c.label(head)
+        c.line(f"{index} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
+        body(index)
+        c.line(f"br label %{latch}")
+        c.label(latch)
+        c.line(f"{following} = add i64 {index}, {c.lanes}")
+        c.line(f"{more} = icmp slt i64 {following}, {count * c.lanes}")
+        c.line(f"br i1 {more}, label %{head}, label %{done}")
+        c.label(done)
+
     def _inner(self) -> None:
         c, n = self.c, self.nest.shape[-1]
         single = len(self.nest.shape) == 1
@@ -342,18 +348,7 @@ class _Emitter:
         if full == 1:
             self._body("0", None)
         elif full:
-            head, latch, done = c.new_label("vec"), c.new_label("latch"), c.new_label("done")
-            before, index, following, more = c.block, c.fresh("j"), c.fresh("j"), c.fresh()
-            c.line(f"br label %{head}")
-            c.label(head)
-            c.line(f"{index} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
-            self._body(index, None)
-            c.line(f"br label %{latch}")
-            c.label(latch)
-            c.line(f"{following} = add i64 {index}, {c.lanes}")
-            c.line(f"{more} = icmp slt i64 {following}, {full * c.lanes}")
-            c.line(f"br i1 {more}, label %{head}, label %{done}")
-            c.label(done)
+            self._vectors(full, lambda index: self._body(index, None))
         c.forget(known)
         if rest:
             self._body(str(full * c.lanes), rest)
