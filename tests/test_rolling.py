@@ -15,20 +15,20 @@ import chainrule as cr
 from chainrule.expr.nodes import Call
 from chainrule.expr.walk import topological
 from chainrule.lower.plan import make_plan
-from chainrule.simplify import rolling
+from chainrule.simplify import repeats
 from chainrule.transforms.core import derived_pullback, enter, level, outputs, rolled_up
 
 
 @contextmanager
 def worthwhile(nodes: int) -> Iterator[None]:
     """Loops of so many nodes are rolled up."""
-    before = rolling.WORTHWHILE
-    rolling.WORTHWHILE = nodes
+    before = repeats.WORTHWHILE
+    repeats.WORTHWHILE = nodes
     cr.clear_caches()
     try:
         yield
     finally:
-        rolling.WORTHWHILE = before
+        repeats.WORTHWHILE = before
         cr.clear_caches()
 
 
