@@ -6,45 +6,14 @@ argument it is differentiated by, the exact structure and the exact number of by
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
-import chainrule as cr
 import chainrule.numpy as cnp
-
-SIZE = 8  # bytes of an element
-
-
-def normal(*shape: int) -> Any:
-    return np.random.default_rng(sum(shape) + 7 * len(shape)).normal(size=shape)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What is claimed of one Jacobian, or Hessian."""
-
-    f: Callable[..., Any]
-    args: tuple[Any, ...]
-    structure: str
-    stored: int
-    by: int = 0
-    hess: bool = False
-
-    def here(self) -> cr.Jacobian:
-        make = cr.hessian if self.hess else cr.jacobian
-        return make(lambda *a: self.f(np, *a), argnums=self.by)(*self.args)
-
-    def oracle(self) -> Any:
-        jax = pytest.importorskip("jax")
-        make = jax.hessian if self.hess else jax.jacobian
-        return np.asarray(
-            jax.jit(make(lambda *a: self.f(jax.numpy, *a), argnums=self.by))(*self.args)
-        )
+from claims import SIZE, Claim, normal
 
 
 # -- what the functions need that NumPy and JAX write differently ---------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,44 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.scipy.special import log_softmax, logsumexp, softmax
-
-SIZE = 8  # bytes of an element
-
-
-def normal(*shape: int) -> Any:
-    return np.random.default_rng(sum(shape) + 7 * len(shape)).normal(size=shape)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """``f(m, *args)`` by argument ``by``; ``jax`` where the oracle is another function."""
-
-    f: Callable[..., Any]
-    args: tuple[Any, ...]
-    structure: str
-    stored: int
-    by: int = 0
-    hess: bool = False
-    jax: Callable[..., Any] | None = None
-
-    def here(self) -> cr.Jacobian:
-        make = cr.hessian if self.hess else cr.jacobian
-        return make(lambda *a: self.f(np, *a), argnums=self.by)(*self.args)
-
-    def oracle(self) -> Any:
-        jax = pytest.importorskip("jax")
-        make = jax.hessian if self.hess else jax.jacobian
-        f = self.jax or self.f
-        return np.asarray(jax.jit(make(lambda *a: f(jax, *a), argnums=self.by))(*self.args))
-
-
-def over_numpy(f: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function for the oracle: of JAX's NumPy."""
-    return lambda jax, *args: f(jax.numpy, *args)
-
-
-def claim(f: Callable[..., Any], *rest: Any, **more: Any) -> Claim:
-    return Claim(f, *rest, jax=more.pop("jax", over_numpy(f)), **more)
+from claims import SIZE, Claim, normal
 
 
 def ratio(m: Any, x: Any) -> Any:
@@ -89,23 +50,23 @@ data, weight = normal(12, 5), normal(5)
 
 NORMALIZED = {
     # diag(y) − y yᵀ: y and nothing else
-    "softmax": claim(
+    "softmax": Claim(
         lambda m, x: softmax(x),
         (x60,),
         "a,b->a|b + a->a|a",
         60 * SIZE,
         jax=lambda jax, x: jax.nn.softmax(x),
     ),
-    "softmax by hand": claim(ratio, (x60,), "a,b->a|b + a->a|a", 60 * SIZE),
-    "softmax of a batch": claim(ratio, (batch,), "ab,ac->ab|ac + ab->ab|ab", batch.nbytes),
-    "log-softmax": claim(
+    "softmax by hand": Claim(ratio, (x60,), "a,b->a|b + a->a|a", 60 * SIZE),
+    "softmax of a batch": Claim(ratio, (batch,), "ab,ac->ab|ac + ab->ab|ab", batch.nbytes),
+    "log-softmax": Claim(
         lambda m, x: log_softmax(x),
         (x60,),
         "->a|a + b->a|b",
         60 * SIZE,
         jax=lambda jax, x: jax.nn.log_softmax(x),
     ),
-    "Hessian of logsumexp": claim(
+    "Hessian of logsumexp": Claim(
         lambda m, x: logsumexp(x),
         (x60,),
         "a,b->a|b + a->a|a",
@@ -114,74 +75,74 @@ NORMALIZED = {
         jax=lambda jax, x: jax.scipy.special.logsumexp(x),
     ),
     # two arrays of the batch's size and a column, and what the mean adds
-    "layer norm": claim(
+    "layer norm": Claim(
         layer_norm,
         (batch,),
         "a->ab|ab + ab,ac->ab|ac + ab->ab|ac",
         3 * batch.nbytes + N * SIZE,
     ),
-    "layer norm by its scale": claim(
+    "layer norm by its scale": Claim(
         layer_norm, (batch, gamma, beta), "ab->ab|b", batch.nbytes, by=1
     ),
-    "layer norm by its shift": claim(layer_norm, (batch, gamma, beta), "->ab|b", 0, by=2),
-    "batch norm": claim(
+    "layer norm by its shift": Claim(layer_norm, (batch, gamma, beta), "->ab|b", 0, by=2),
+    "batch norm": Claim(
         batch_norm,
         (batch,),
         "ab,cb->ab|cb + ab->ab|cb + b->ab|ab",
         3 * batch.nbytes + D * SIZE,
     ),
-    "root mean square norm": claim(
+    "root mean square norm": Claim(
         lambda m, x: x / m.sqrt((x * x).mean(-1, keepdims=True) + 1e-6),
         (batch,),
         "a->ab|ab + ab,ac->ab|ac",
         2 * batch.nbytes + N * SIZE,
     ),
-    "unit vector": claim(
+    "unit vector": Claim(
         lambda m, x: x / m.linalg.norm(x), (x60,), "->a|a + a,b->a|b", (2 * 60 + 1) * SIZE
     ),
 }
 
 PRODUCTS = {
-    "A X B": claim(
+    "A X B": Claim(
         lambda m, x, a, b: a @ x @ b, (x56, a45, b67), "ac,db->ab|cd", a45.nbytes + b67.nbytes
     ),
-    "A Xᵀ B": claim(
+    "A Xᵀ B": Claim(
         lambda m, x, a, b: a @ x.T @ b, (x56.T.copy(), a45, b67), "ad,cb->ab|cd", 62 * SIZE
     ),
-    "X Xᵀ": claim(lambda m, x: x @ x.T, (x56,), "ac->ab|bc + bc->ab|ac", x56.nbytes),
-    "inverse": claim(lambda m, x: m.linalg.inv(x), (s5,), "ac,db->ab|cd", s5.nbytes),
-    "log-determinant, Hessian": claim(
+    "X Xᵀ": Claim(lambda m, x: x @ x.T, (x56,), "ac->ab|bc + bc->ab|ac", x56.nbytes),
+    "inverse": Claim(lambda m, x: m.linalg.inv(x), (s5,), "ac,db->ab|cd", s5.nbytes),
+    "log-determinant, Hessian": Claim(
         lambda m, x: m.linalg.slogdet(x)[1], (s5,), "bc,da->ab|cd", s5.nbytes, hess=True
     ),
-    "A X⁻¹ B": claim(
+    "A X⁻¹ B": Claim(
         lambda m, x, a, b: a @ m.linalg.inv(x) @ b,
         (s5, a45, x56),
         "ac,bd->ab|cd",
         (4 * 5 + 5 * 6) * SIZE,
     ),
-    "solve by the right-hand side": claim(
+    "solve by the right-hand side": Claim(
         lambda m, a, b: m.linalg.solve(a, b), (s5, weight), "ab->a|b", s5.nbytes, by=1
     ),
-    "solve by the matrix": claim(
+    "solve by the matrix": Claim(
         lambda m, a, b: m.linalg.solve(a, b), (s5, weight), "ab,c->a|bc", s5.nbytes + 5 * SIZE
     ),
-    "Kronecker product": claim(
+    "Kronecker product": Claim(
         lambda m, x, y: m.kron(x, y), (normal(2, 3), a45), "bd->(4a+b)(5c+d)|ac", a45.nbytes
     ),
-    "batch of a network, block diagonal": claim(
+    "batch of a network, block diagonal": Claim(
         lambda m, x, w1, w2: m.tanh(m.tanh(x @ w1) @ w2),
         (batch, w1, w2),
         "ab,ad,cd,db->ab|ac",
         (N * M + N * H + D * H + H * M) * SIZE,
     ),
-    "batch of a network by the first weights": claim(
+    "batch of a network by the first weights": Claim(
         lambda m, x, w1, w2: m.tanh(m.tanh(x @ w1) @ w2),
         (batch, w1, w2),
         "ab,ac,ad,db->ab|cd",
         (N * M + N * D + N * H + H * M) * SIZE,
         by=1,
     ),
-    "bottleneck": claim(
+    "bottleneck": Claim(
         lambda m, x, a, b: m.tanh(b @ m.tanh(a @ x)),
         (normal(40), normal(3, 40), normal(40, 3)),
         "ac,cb->a|b",
@@ -191,17 +152,17 @@ PRODUCTS = {
 
 HESSIANS = {
     # δ ⊗ VᵀV
-    "matrix factorization": claim(squares, (u, v), "bc->ab|ac", 9 * SIZE, hess=True),
-    "matrix factorization by V": claim(squares, (u, v), "bc->ab|ac", 9 * SIZE, by=1, hess=True),
-    "masked, the blocks": claim(masked, (u, v), "abc->ab|ac", 8 * 9 * SIZE, hess=True),
-    "masked by where": claim(chosen, (u, v), "abc->ab|ac", 8 * 9 * SIZE, hess=True),
-    "quadratic form": claim(
+    "matrix factorization": Claim(squares, (u, v), "bc->ab|ac", 9 * SIZE, hess=True),
+    "matrix factorization by V": Claim(squares, (u, v), "bc->ab|ac", 9 * SIZE, by=1, hess=True),
+    "masked, the blocks": Claim(masked, (u, v), "abc->ab|ac", 8 * 9 * SIZE, hess=True),
+    "masked by where": Claim(chosen, (u, v), "abc->ab|ac", 8 * 9 * SIZE, hess=True),
+    "quadratic form": Claim(
         lambda m, x, a: x @ a @ x, (weight, s5), "ab->a|b", 25 * SIZE, hess=True
     ),
-    "logistic": claim(
+    "logistic": Claim(
         lambda m, w, x: m.sum(m.logaddexp(0.0, x @ w)), (weight, data), "ab->a|b", 200, hess=True
     ),
-    "tridiagonal": claim(
+    "tridiagonal": Claim(
         lambda m, x: m.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2),
         (x60,),
         "a->(a+1)|a + a->a|(a+1) + a->a|a",
